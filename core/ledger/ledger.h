@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ledger.h - what sendit remembers: batches, images, verdicts, facts, identities, the audit.
+ *
+ * The supervisor alone opens it to write; `status`, `log` and `quarantine` open it to read, also
+ * while a run goes on.  One writer per state folder (flock).  Writes are gathered in one
+ * transaction: nothing is durable before ledger_commit() has returned 0.  Functions return 0 or
+ * -1 with `err` filled (ERR_REFUSED for a newer schema or a second writer, ERR_PLACE for a disk);
+ * a "found nothing" is 1 where the comment says so.
+ *
+ * Values of images are in the crosswalk alone.  Paths of originals are in batch and item, and may
+ * be PHI: the folder is 0700, files are 0600.  One thread.
+ */
+#ifndef SENDIT_LEDGER_LEDGER_H
+#define SENDIT_LEDGER_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "sendit/stage.h"
+
+struct ledger;
+
+/* The state of a batch, and of an item in it.  Stored as the words of ledger_batch_word() and
+ * ledger_item_word(): QUEUE, PROCESSING, DONE, EMPTY, ERROR; waiting, stored, checked, ... */
+enum ledger_batch_state {
+    BATCH_QUEUE = 1,
+    BATCH_PROCESSING,
+    BATCH_DONE,  /* every item ended, none failed */
+    BATCH_EMPTY, /* the same, and none was stored or checked */
+    BATCH_ERROR  /* an item failed, or a stage stopped the batch */
+};
+enum ledger_item_state {
+    ITEM_WAITING = 1,
+    ITEM_STORED,
+    ITEM_CHECKED, /* in place of stored, in a dry pipeline */
+    ITEM_QUARANTINED,
+    ITEM_FAILED,
+    ITEM_IGNORED
+};
+const char *ledger_batch_word(enum ledger_batch_state state);
+const char *ledger_item_word(enum ledger_item_state state);
+
+struct ledger_counts { /* found = the sum of the rest */
+    uint64_t found, stored, checked, quarantined, failed, ignored, waiting;
+};
+
+/* ---- opening ---- */
+
+/* Make the folder (0700) and the database if they are not there; take the lock.  A folder that is
+ * not ours, or that others can enter, is refused.  The second writer is told who holds it. */
+int ledger_open(const char *state, struct ledger **ret_ledger, struct err *err);
+/* To read; 1 if there is no ledger yet. */
+int ledger_open_read(const char *state, struct ledger **ret_ledger, struct err *err);
+void ledger_close(struct ledger *ledger); /* what was not committed is rolled back */
+/* Make everything so far durable.  Nothing to do is 0. */
+int ledger_commit(struct ledger *ledger, struct err *err);
+/* Rows changed since the last commit. */
+size_t ledger_pending(const struct ledger *ledger);
+/* 32 hex digits made with the state: part of every once_key. */
+const char *ledger_uuid(const struct ledger *ledger);
+
+/* The fingerprint of the site key: the first one is kept; another is ERR_REFUSED, with both. */
+int ledger_key(struct ledger *ledger, const char *fingerprint, struct err *err);
+/* "" if none is known. */
+const char *ledger_known_key(struct ledger *ledger);
+
+/* ---- a run ---- */
+
+struct ledger_run {
+    const char *version, *pipeline_digest, *key_fingerprint;
+    const char *because; /* of a lowered policy, or NULL */
+};
+struct ledger_stage {
+    const char *id, *name, *version, *digest, *path, *grants;
+    bool ships;
+};
+int ledger_run_begin(struct ledger *ledger, const struct ledger_run *run,
+                     const struct ledger_stage *stages, size_t n_stages, struct err *err);
+int ledger_run_end(struct ledger *ledger, int exit_status, struct err *err);
+
+/* ---- feeding: one batch at a time ---- */
+
+struct ledger_file {
+    const char *path;
+    uint64_t dev, ino, size;
+    int64_t mtime_ns;
+    const char *ignored;  /* reason code, or NULL: to be processed */
+    bool failed;          /* could not even be looked at: `ignored` has the reason code */
+};
+int ledger_feed_open(struct ledger *ledger, const char *key, struct err *err);
+int ledger_feed_add(struct ledger *ledger, const struct ledger_file *file, struct err *err);
+int ledger_feed_when_done(struct ledger *ledger, int how, const char *folder, struct err *err);
+/*
+ * Close it.  Of a key that is known, only files are taken whose path, size or mtime is new, or
+ * that failed before; 1 if nothing is left (no batch is made; ignored files alone make none for a
+ * known key).  A batch of that key that is still QUEUE stands: 1.  Files are numbered in byte
+ * order of their paths.  0: *ret_batch is its id.
+ */
+int ledger_feed_close(struct ledger *ledger, char ret_batch[SENDIT_ID_SIZE], struct err *err);
+void ledger_feed_forget(struct ledger *ledger);
+
+/* ---- working ---- */
+
+struct ledger_batch {
+    char id[SENDIT_ID_SIZE];
+    char *key;       /* PHI */
+    char *continues; /* id of the batch that this one adds to, or NULL */
+    int state;       /* enum ledger_batch_state */
+    uint32_t attempt;
+    int when_done;   /* SENDIT_LEAVE, ... */
+    char *done_folder;
+    int64_t queued_ms, started_ms, finished_ms; /* wall clock, 0 for not yet */
+    uint64_t bytes;  /* of its files */
+    struct ledger_counts counts;
+};
+void ledger_batch_fini(struct ledger_batch *batch);
+
+/* At the start of a run: batches that a dead run left in PROCESSING are QUEUE again. */
+int ledger_recover(struct ledger *ledger, struct err *err);
+/* The next batch in QUEUE, in byte order of keys; it is PROCESSING now, attempt counted up.  1 if
+ * there is none. */
+int ledger_claim(struct ledger *ledger, struct ledger_batch *ret_batch, struct err *err);
+/* Put it back to QUEUE (a stop, a retry). */
+int ledger_release(struct ledger *ledger, const char *batch, struct err *err);
+/* One batch by id; 1 if there is none. */
+int ledger_batch_get(struct ledger *ledger, const char *id, struct ledger_batch *ret_batch,
+                     struct err *err);
+
+struct ledger_item {
+    const char *id, *batch, *path;
+    uint64_t dev, ino, size;
+    int64_t mtime_ns;
+    int state;           /* enum ledger_item_state */
+    uint32_t attempt;    /* tries so far */
+    const char *stage;   /* that decided, or "" */
+    const char *code, *text;
+    const char *labels;  /* earned, as "label@stage" words separated by blanks */
+    const char *header_digest; /* of the output */
+    uint64_t pixel_length;
+    const char *uid;     /* new SOP Instance UID */
+    int64_t decided_ms;
+};
+typedef int ledger_item_fn(void *ctx, const struct ledger_item *item); /* nonzero stops */
+/* The items of a batch in order; `state` 0 for all. */
+int ledger_items(struct ledger *ledger, const char *batch, int state, ledger_item_fn *each,
+                 void *ctx, struct err *err);
+/* One by id; 1 if there is none.  Calls `each` once. */
+int ledger_item_get(struct ledger *ledger, const char *id, ledger_item_fn *each, void *ctx,
+                    struct err *err);
+/* A try begins and did not end well: count it. */
+int ledger_item_tried(struct ledger *ledger, const char *id, uint32_t *ret_attempt,
+                      struct err *err);
+/* What became of it: state, stage, code, text, labels, header_digest, pixel_length, uid of `item`
+ * are kept; an item that ended already is left as it is. */
+int ledger_item_decide(struct ledger *ledger, const struct ledger_item *item, struct err *err);
+/* All that still wait in a batch. */
+int ledger_items_fail(struct ledger *ledger, const char *batch, const char *code,
+                      const char *stage, const char *text, struct err *err);
+/* End a batch: DONE, EMPTY or ERROR from its counts, ERROR in any case if `stopped`.  An item that
+ * waits is an error of the caller.  *ret_state is the state. */
+int ledger_batch_close(struct ledger *ledger, const char *batch, bool stopped, int *ret_state,
+                       struct err *err);
+
+/* Instances by their new UID.  0: `item` is the first and now has it; 1: another item has it, and
+ * `each` is called with that one (which may be `item` itself from an earlier try: then 0). */
+int ledger_instance(struct ledger *ledger, const char *uid, const struct ledger_item *item,
+                    ledger_item_fn *each, void *ctx, struct err *err);
+
+/* A message of a batch, shown by `sendit log`: `level` as in log.h; safe to print.  Equal messages
+ * of a batch are counted, not repeated. */
+int ledger_message(struct ledger *ledger, const char *batch, const char *item, int level,
+                   const char *stage, const char *code, const char *text, struct err *err);
+
+/* ---- what services keep; `stage` is the id of the entry ---- */
+
+int ledger_fact_put(struct ledger *ledger, const char *batch, const char *item, const char *key,
+                    const char *value, struct err *err); /* item "" for the batch */
+/* All facts of a batch and its items, or of one item of it. */
+typedef int ledger_fact_fn(void *ctx, const char *item, const char *key, const char *value);
+int ledger_facts(struct ledger *ledger, const char *batch, ledger_fact_fn *each, void *ctx,
+                 struct err *err);
+/* 1 if absent; *ret_value is the caller's to free. */
+int ledger_store_get(struct ledger *ledger, const char *stage, const char *key, void **ret_value,
+                     size_t *ret_length, uint64_t *ret_revision, struct err *err);
+/* 1 for a conflict. `value` NULL deletes. */
+int ledger_store_put(struct ledger *ledger, const char *stage, const char *key, const void *value,
+                     size_t length, uint64_t expected, struct err *err);
+/* 1 at the end; the caller frees *ret_key. */
+int ledger_store_next(struct ledger *ledger, const char *stage, const char *key, char **ret_key,
+                      struct err *err);
+int ledger_audit(struct ledger *ledger, const char *stage, const char *event, const char *json,
+                 struct err *err);
+/* 1 if nothing stands for `original`; the caller frees *ret_pseudonym. */
+int ledger_crosswalk_get(struct ledger *ledger, const char *domain, const char *original,
+                         char **ret_pseudonym, int64_t *ret_since_ms, struct err *err);
+/* First writer wins: *ret_pseudonym is what stands.  1: `proposed` stands for another original. */
+int ledger_crosswalk_put(struct ledger *ledger, const char *domain, const char *original,
+                         const char *proposed, char **ret_pseudonym, struct err *err);
+/* Add to a counter: the labels of a metric are stage and name. */
+int ledger_metric(struct ledger *ledger, const char *batch, const char *stage, const char *name,
+                  int64_t delta, struct err *err);
+
+/* ---- reading ---- */
+
+typedef int ledger_batch_fn(void *ctx, const struct ledger_batch *batch); /* nonzero stops */
+/* All batches in order of their ids; `run_only`: those that this run touched. */
+int ledger_batches(struct ledger *ledger, bool run_only, ledger_batch_fn *each, void *ctx,
+                   struct err *err);
+/* The sum over all batches, or over those that this run touched. */
+int ledger_totals(struct ledger *ledger, bool run_only, struct ledger_counts *ret_counts,
+                  struct err *err);
+struct ledger_message {
+    const char *batch, *item, *stage, *code, *text;
+    int level;
+    uint64_t times;
+    int64_t at_ms;
+};
+typedef int ledger_message_fn(void *ctx, const struct ledger_message *message);
+int ledger_messages(struct ledger *ledger, const char *batch, ledger_message_fn *each, void *ctx,
+                    struct err *err); /* batch NULL: of all batches in ERROR */
+typedef int ledger_reason_fn(void *ctx, int state, const char *stage, const char *code,
+                             uint64_t n);
+/* How many items of which state were held, failed or ignored by whom and why; batch NULL: all. */
+int ledger_reasons(struct ledger *ledger, const char *batch, bool run_only,
+                   ledger_reason_fn *each, void *ctx, struct err *err);
+
+#endif

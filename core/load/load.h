@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * load.h - finds and loads stages; the only room that calls dlopen.
+ *
+ * Folders are searched in order, the first hit by name ("NAME.so") wins: each --plugins folder,
+ * `plugins.d` beside pipeline.json, the installation's own (build/plugins.d or lib/sendit/plugins.d,
+ * found from /proc/self/exe).  A stage ships when its file lies in the last.  A file is opened
+ * once, hashed from that descriptor and loaded through it, so that digest and code are the same
+ * bytes.
+ */
+#ifndef SENDIT_LOAD_LOAD_H
+#define SENDIT_LOAD_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "sendit/stage.h"
+
+struct stage_file {
+    const struct sendit_plugin *plugin; /* NULL in a list entry that was refused */
+    char *path;                         /* absolute */
+    char digest[DIGEST_HEX];            /* SHA-256 of the file */
+    bool ships;                         /* from the installation's own folder */
+    bool hidden;                        /* in a list: another of that name comes first */
+    char *hides;                        /* path of the shipped stage that this one hides, or NULL */
+    char *refused;                      /* in a list: why it cannot be loaded, one sentence */
+};
+
+struct loader;
+
+/* `folders` are the site's, in order, absolute; the installation's own is added.  Borrowed until
+ * loader_free(), which keeps every loaded object mapped. */
+struct loader *loader_new(const char *const *folders, size_t n_folders, struct err *err);
+void loader_free(struct loader *loader);
+/* The folder that holds what ships; never NULL. */
+const char *loader_own_folder(const struct loader *loader);
+
+/* Load by name; the same result for the same name.  It lives as long as the loader.  ERR_REFUSED
+ * with one sentence: file, what was expected, what was found; or the folders that were searched. */
+int loader_find(struct loader *loader, const char *name, const struct stage_file **ret_file,
+                struct err *err);
+/* Every file in every folder, in search order, loaded or with why not. */
+int loader_list(struct loader *loader, const struct stage_file **ret_files, size_t *ret_n,
+                struct err *err);
+
+/* Is the descriptor sound?  Shared with tests.  0 or -1 with one sentence about `path`. */
+int loader_check(const struct sendit_plugin *plugin, const char *path, const char *name,
+                 struct err *err);
+
+#endif
