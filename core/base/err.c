@@ -19,13 +19,17 @@ int err_prefix(struct err *err, const char *prefix, ...)
 {
     char text[sizeof(err->text)];
     va_list ap;
-    size_t n;
+    size_t n, rest;
 
     va_start(ap, prefix);
-    vsnprintf(text, sizeof(text), prefix, ap);
+    vsnprintf(text, sizeof(text) - 2, prefix, ap);
     va_end(ap);
     n = strlen(text);
-    snprintf(text + n, sizeof(text) - n, ": %s", err->text);
-    memcpy(err->text, text, sizeof(text));
+    memcpy(text + n, ": ", 2);
+    n += 2;
+    rest = strnlen(err->text, sizeof(text) - 1 - n);
+    memcpy(text + n, err->text, rest);
+    text[n + rest] = '\0';
+    memcpy(err->text, text, n + rest + 1);
     return -1;
 }

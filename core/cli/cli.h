@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cli.h - the frame of the commands: one table, one file per command, the common options.
+ *
+ * main.c finds the command, parses its options from two tables (common and its own), prints
+ * `--help` and `--man` from the texts here, and calls run().  A command prints its answer on
+ * stdout, errors through cli_error() on stderr, and returns the exit status of house.md.
+ */
+#ifndef SENDIT_CLI_CLI_H
+#define SENDIT_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct cli {
+    const char *pipeline; /* -p FILE as the user wrote it; NULL: cli_pipeline() looks for it */
+    const char *state;    /* --state DIR, or NULL */
+    const char **sets;    /* --set STAGE.OPTION=VALUE, in order */
+    size_t n_sets;
+    const char **plugins; /* --plugins DIR, in order */
+    size_t n_plugins;
+    int workers;          /* --workers N; 0: not given */
+    bool json;            /* --json */
+    bool paths;           /* --paths: show names of files, to the owner of the state folder */
+    int verbose;          /* -v counts up, -q down */
+    char **args;          /* what is left, ended by NULL */
+    int n_args;
+    const struct cli_command *command;
+};
+
+/* Which of the optional options a command takes; the rest of `struct cli` is common to all. */
+enum { CLI_PATHS = 1 << 0, CLI_WORKERS = 1 << 1, CLI_SCHEMA = 1 << 2 };
+
+struct cli_command {
+    const char *name;    /* "quarantine" */
+    const char *usage;   /* "quarantine list|show [BATCH|IMAGE]..." */
+    const char *summary; /* one line, for `sendit --help` and NAME of the man page */
+    const char *help;    /* DESCRIPTION: paragraphs of plain text, a blank line between them; a
+                          * line that begins with two blanks is shown as it is */
+    const char *examples; /* lines "COMMAND<tab>what it does", or NULL */
+    unsigned takes;      /* CLI_PATHS | ... */
+    int min_args, max_args; /* -1: any number */
+    int (*run)(const struct cli *cli);
+};
+
+/* One per file core/cli/NAME.c; all stand in cli_commands[], in the order of `sendit --help`. */
+extern const struct cli_command cli_run, cli_plan, cli_check, cli_stages, cli_status, cli_log,
+    cli_quarantine;
+extern const struct cli_command *const cli_commands[];
+
+/* Parse and run: what main() returns. */
+int cli_main(int argc, char **argv);
+
+/* "sendit: SENTENCE" on stderr, or {"error": ..., "status": N} on stdout with --json; returns
+ * err->code. */
+int cli_error(const struct cli *cli, const struct err *err);
+/* A mistake on the command line: the sentence and "see sendit COMMAND --help"; returns 2. */
+__attribute__((format(printf, 2, 3))) int cli_usage(const struct cli *cli, const char *text, ...);
+
+/* The pipeline.json to use: -p, else the current folder's, else /etc/sendit/pipeline.json. */
+int cli_pipeline(const struct cli *cli, const char **ret_path, struct err *err);
+/* The state folder without building the plan: --state, else "state" of pipeline.json, absolute;
+ * the caller frees it. */
+int cli_state(const struct cli *cli, char **ret_state, struct err *err);
+
+struct loader;
+struct plan;
+/* Loader and plan for the pipeline of `cli`; both are the caller's to free, the plan first.
+ * `folders` are those of `sendit run FOLDER...`. */
+int cli_build(const struct cli *cli, const char *const *folders, size_t n_folders,
+              struct loader **ret_loader, struct plan **ret_plan, struct err *err);
+
+/* Text for people: "1,234", "1.2 GB", "2026-11-24 10:15:02" (local time); `text` has 32 bytes. */
+char *cli_number(unsigned long long n, char text[32]);
+char *cli_bytes(unsigned long long n, char text[32]);
+char *cli_time(long long ms, char text[32]);
+/* Does stdout go to a terminal that a person looks at? */
+bool cli_is_terminal(void);
+
+#endif
