@@ -26,8 +26,8 @@
 extern "C" {
 #endif
 
-#define DICOM_MAX_DEPTH  64                  /* sequences in each other */
-#define DICOM_MAX_HEADER (1024ull << 20)     /* bytes that are not pixel data, of one object */
+#define DICOM_MAX_DEPTH 64               /* sequences in each other */
+#define DICOM_MAX_HEADER (1024ull << 20) /* bytes that are not pixel data, of one object */
 #define DICOM_IMPLEMENTATION_UID "2.25.302837263254934203562373942098273651281"
 #define DICOM_IMPLEMENTATION_VERSION "SENDIT_0_1" /* SH, up to 16 characters */
 
@@ -114,6 +114,8 @@ sendit_result dicom_view(struct sendit_dataset *ds, const struct sendit_file **r
 /* The same with memory and descriptor of its own, until dicom_drop(). */
 sendit_result dicom_keep(struct sendit_dataset *ds, const struct sendit_file **ret_file);
 void dicom_drop(const struct sendit_file *kept);
+/* All that dicom_keep() made and nobody dropped: at the end of a batch. */
+void dicom_drop_all(struct dicom *dicom);
 
 #ifdef __cplusplus
 }

@@ -29,7 +29,7 @@ struct scan_syntax {
     bool explicit_vr, big_endian, deflated, encapsulated;
 };
 /* NULL for one that is not in the table; trailing blanks and NULs of `uid` do not count. */
-const struct scan_syntax *scan_syntax(const char *uid);
+const struct scan_syntax *scan_find_syntax(const char *uid);
 
 /* Where the bytes come from: pread() of `fd`, or `data`, up to `size` bytes. */
 struct scan_source {
@@ -40,10 +40,10 @@ struct scan_source {
 
 struct scan {
     const struct scan_syntax *syntax;
-    bool preamble;         /* 128 bytes and "DICM" were there */
-    uint64_t dataset_at;   /* offset in the file of the first byte behind group 0002 */
+    bool preamble;            /* 128 bytes and "DICM" were there */
+    uint64_t dataset_at;      /* offset in the file of the first byte behind group 0002 */
     char media_sop_class[65]; /* (0002,0002), "" if absent */
-    struct buf head;       /* bytes from dataset_at up to pixel data, or up to the end */
+    struct buf head;          /* bytes from dataset_at up to pixel data, or up to the end */
     bool has_pixels;
     uint32_t pixel_tag;    /* 0x7FE00008, 0x7FE00009 or 0x7FE00010 */
     char pixel_vr[3];      /* "OW"; of implicit VR what PS3.5 A.1 says */
@@ -53,9 +53,16 @@ struct scan {
     struct buf tail;       /* bytes behind the pixel data */
 };
 
-/* 0, or -1 with the reason in `refusal`.  scan_fini() in both cases. */
+/*
+ * A whole file: preamble, meta group and data set.  0, or -1 with the reason in `refusal`.
+ * scan_fini() in both cases.  A deflated data set is not looked into: `head` stays empty, and what
+ * begins at dataset_at is for the caller to inflate and to give to scan_dataset().
+ */
 int scan_run(const struct scan_source *source, uint64_t max_head, struct scan *scan,
              struct dicom_refusal *refusal);
+/* A data set alone, from the first byte of `source` on, in a syntax that is known. */
+int scan_dataset(const struct scan_source *source, const struct scan_syntax *syntax,
+                 uint64_t max_head, struct scan *scan, struct dicom_refusal *refusal);
 void scan_fini(struct scan *scan);
 
 #ifdef __cplusplus

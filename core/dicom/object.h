@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * object.h - what the C++ files of this folder share; nobody else includes it.
+ *
+ * An object is a DCMTK data set of all that is not top-level pixel data, and a note of where that
+ * pixel data lies.  A handle (struct sendit_dataset) names one DcmItem of it.
+ */
+#ifndef SENDIT_DICOM_OBJECT_H
+#define SENDIT_DICOM_OBJECT_H
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "base/buf.h"
+#include "base/err.h"
+}
+#include "dicom/charset.h"
+#include "dicom/dicom.h"
+#include "dicom/scan.h"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+
+/* Memory for strings and handles, given back all at once. */
+class Arena
+{
+  public:
+    Arena() = default;
+    Arena(const Arena &) = delete;
+    Arena &operator=(const Arena &) = delete;
+    void *take(size_t size); /* throws std::bad_alloc */
+    char *text(const char *data, size_t length);
+    void clear();
+
+  private:
+    std::vector<std::unique_ptr<char[]>> blocks;
+    size_t used = 0, size = 0;
+    char *current = nullptr;
+};
+
+struct sendit_dataset {
+    struct dicom_object *object;
+    DcmItem *item;
+    struct sendit_dataset *parent; /* NULL at the top */
+    const struct charset *charset; /* of `epoch`, else to be looked up */
+    uint64_t epoch;
+};
+
+struct View;
+
+struct dicom {
+    struct dicom_limits limits;
+    std::string scratch;
+    struct charset_table *charsets;
+    struct buf text;          /* for conversions, so that not each one allocates */
+    std::vector<View *> kept; /* until they are dropped */
+};
+
+enum class Pixels { none, kept, emptied };
+
+/* A virtual file and what it stands on; `file` comes first, so that dicom_drop() finds the rest. */
+struct View {
+    struct sendit_file file;
+    struct sendit_part parts[SENDIT_FILE_PARTS];
+    struct buf head, tail;
+    int fd;              /* its own, or -1 */
+    struct dicom *owner; /* of one that dicom_keep() made, else NULL */
+};
+static_assert(offsetof(View, file) == 0, "dicom_drop() casts");
+
+struct dicom_object {
+    struct dicom *dicom = nullptr;
+    int fd = -1;       /* the file */
+    int pixel_fd = -1; /* where pixel data lies: fd, or the inflated scratch file */
+    struct scan scan = {};
+    E_TransferSyntax xfer = EXS_Unknown;
+    std::unique_ptr<DcmItem> meta; /* group 0002 of the file, when somebody asked for it */
+    bool meta_read = false;
+
+    std::unique_ptr<DcmDataset> dataset;
+    Pixels pixels = Pixels::none;
+
+    /* What dicom_end(object, false) goes back to: the bytes of the scan while `pristine`. */
+    std::unique_ptr<DcmDataset> before;
+    Pixels pixels_before = Pixels::none;
+    bool pristine = true, may_edit = false, edited = false, tampered = false, broken = false;
+
+    struct sendit_dataset top = {};
+    Arena arena;
+    uint64_t epoch = 1;     /* counts changes of (0008,0005), which handles remember */
+    uint64_t structure = 0; /* counts elements that came or went, for a walk that goes on */
+
+    /* The element that a visitor is being shown, so that it is found at once. */
+    DcmItem *shown_item = nullptr;
+    DcmElement *shown = nullptr;
+    uint32_t shown_tag = 0;
+    int walks = 0;
+    std::vector<const DcmElement *> born; /* made during a walk, which does not show them */
+
+    View *view = nullptr; /* of the data set as it is now */
+};
+
+constexpr uint32_t GROUP_META = 0x0002;
+
+inline uint32_t tag_of(const DcmObject *object)
+{
+    const DcmTagKey &key = object->getTag();
+    return static_cast<uint32_t>(key.getGroup()) << 16 | key.getElement();
+}
+inline DcmTagKey key_of(uint32_t tag)
+{
+    return DcmTagKey(static_cast<Uint16>(tag >> 16), static_cast<Uint16>(tag & 0xffff));
+}
+inline bool is_private(uint32_t tag)
+{
+    return (tag >> 16 & 1) != 0;
+}
+
+/* object.cc */
+int parse_dataset(struct dicom_object *object); /* from the bytes of the scan; -1 if DCMTK fails */
+int scratch_file(const struct dicom *dicom);    /* a descriptor, or -1 with errno */
+/* Must come before each edit: EDENIED without permission, else keeps what end() may go back to. */
+sendit_result begin_edit(struct dicom_object *object);
+DcmItem *meta_group(struct dicom_object *object); /* NULL if the file has none */
+struct sendit_dataset *new_handle(struct sendit_dataset *parent, DcmItem *item);
+
+/* element.cc */
+/* DCMTK keeps these to itself: the bytes of any element, and setting them, whatever its VR. */
+const void *raw_value(DcmElement *element, size_t *ret_length);
+sendit_result set_raw_value(DcmElement *element, const void *value, size_t length);
+bool is_sequence(DcmElement *element);
+/* The VR as a file has it: two letters. */
+void vr_name(DcmElement *element, char ret_vr[4]);
+DcmElement *find_element(const struct sendit_dataset *ds, uint32_t tag);
+DcmElement *element_after(DcmItem *item, uint32_t tag, bool inclusive);
+bool is_text_vr(DcmEVR vr);     /* in the character set of the data set */
+bool is_string_vr(DcmEVR vr);   /* any characters at all */
+size_t number_width(DcmEVR vr); /* of AT, US, FD, ...; 0 for others, also for OW and its like */
+const struct charset *charset_of(struct sendit_dataset *ds);
+/* The value as UTF-8, appended to `out`. */
+sendit_result element_text(struct sendit_dataset *ds, DcmElement *element, struct buf *out);
+/* Text in the VR, as the bytes that an element has, appended to `out`. */
+sendit_result text_to_bytes(struct sendit_dataset *ds, DcmEVR vr, const char *text, size_t length,
+                            struct buf *out);
+DcmEVR dictionary_vr(uint32_t tag);
+
+/* view.cc */
+void free_view(View *view);
+
+/* No exception of DCMTK or the library goes into C. */
+template <typename F> sendit_result guarded(F f) noexcept
+{
+    try {
+        return f();
+    } catch (const std::bad_alloc &) {
+        return SENDIT_ENOMEM;
+    } catch (...) {
+        return SENDIT_ECORRUPT;
+    }
+}
+
+#endif
