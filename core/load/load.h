@@ -3,10 +3,10 @@
  * load.h - finds and loads stages; the only room that calls dlopen.
  *
  * Folders are searched in order, the first hit by name ("NAME.so") wins: each --plugins folder,
- * `plugins.d` beside pipeline.json, the installation's own (build/plugins.d or lib/sendit/plugins.d,
- * found from /proc/self/exe).  A stage ships when its file lies in the last.  A file is opened
- * once, hashed from that descriptor and loaded through it, so that digest and code are the same
- * bytes.
+ * `plugins.d` beside pipeline.json, the installation's own (build/plugins.d or
+ * lib/sendit/plugins.d, found from /proc/self/exe).  A stage ships when its file lies in the last.
+ * A file is opened once, hashed from that descriptor and loaded through it, so that digest and code
+ * are the same bytes.
  */
 #ifndef SENDIT_LOAD_LOAD_H
 #define SENDIT_LOAD_LOAD_H

@@ -20,8 +20,8 @@
 
 #define PLAN_MAX_LABELS 64
 #define PLAN_MAX_STAGES 64
-#define PLAN_MAX_FILE   (1u << 20) /* bytes of pipeline.json */
-#define PLAN_MAX_NEST   32
+#define PLAN_MAX_FILE (1u << 20) /* bytes of pipeline.json */
+#define PLAN_MAX_NEST 32
 
 /* An option with its value, checked and with its default; what config of services.h shows. */
 struct plan_value {
@@ -61,14 +61,14 @@ enum {
 };
 
 struct plan {
-    char *path;      /* of pipeline.json as the user wrote it, for messages */
-    char *folder;    /* absolute, of pipeline.json */
-    char *text;      /* its bytes */
+    char *path;   /* of pipeline.json as the user wrote it, for messages */
+    char *folder; /* absolute, of pipeline.json */
+    char *text;   /* its bytes */
     size_t text_len;
-    char *state;     /* absolute */
+    char *state; /* absolute */
     bool dry;
-    bool lowered;    /* the policy lacks a label of the core's default */
-    char *because;   /* why; NULL without */
+    bool lowered;  /* the policy lacks a label of the core's default */
+    char *because; /* why; NULL without */
     uint64_t egress_needs;
     char *labels[PLAN_MAX_LABELS]; /* bit number -> label */
     size_t n_labels;
@@ -80,8 +80,8 @@ struct plan {
 
 /* What pipeline.json is read with. */
 struct plan_request {
-    const char *path;  /* of pipeline.json */
-    const char *text;  /* its bytes if they are known (a worker), else NULL: read it */
+    const char *path; /* of pipeline.json */
+    const char *text; /* its bytes if they are known (a worker), else NULL: read it */
     size_t text_len;
     const char *const *sets; /* "STAGE.OPTION=VALUE"; relative paths as from the current folder */
     size_t n_sets;

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "load/load.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "load/near.h"
+#include "load/option.h"
+
+#ifndef SENDIT_LIBDIR
+#define SENDIT_LIBDIR "lib" /* below the prefix; CMAKE_INSTALL_LIBDIR when CMake builds it */
+#endif
+
+#define MAX_OPTIONS 256
+#define MAX_FILES 1024
+
+struct loader {
+    const char *const *folders; /* the site's, borrowed */
+    size_t n_folders;
+    char *own;
+    struct stage_file **loaded; /* by loader_find() */
+    char **names;               /* of those */
+    void **handles;
+    size_t n_loaded;
+    struct stage_file *list; /* by loader_list() */
+    size_t n_list;
+    void **list_handles;
+};
+
+/* ---- is a descriptor sound? ---- */
+
+static bool is_name(const char *name)
+{
+    size_t n = name ? strlen(name) : 0;
+
+    if (!n || n >= SENDIT_ID_SIZE || !islower((unsigned char)name[0]))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!islower((unsigned char)name[i]) && !isdigit((unsigned char)name[i]) && name[i] != '-')
+            return false;
+    return true;
+}
+
+/* "pixels.checked": words of [a-z0-9_-] with at least one dot between them. */
+static bool is_label(const char *word, size_t n)
+{
+    bool dot = false;
+
+    if (n >= SENDIT_ID_SIZE || !islower((unsigned char)word[0]))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (word[i] == '.') {
+            if (i + 1 == n || word[i + 1] == '.')
+                return false;
+            dot = true;
+        } else if (!islower((unsigned char)word[i]) && !isdigit((unsigned char)word[i]) &&
+                   word[i] != '_' && word[i] != '-') {
+            return false;
+        }
+    }
+    return dot;
+}
+
+/* `stages` says that a word without a dot is the name of a stage. */
+static int check_words(const char *path, const char *member, const char *words, bool stages,
+                       struct err *err)
+{
+    const char *at = words, *word;
+    size_t n;
+
+    if (!words)
+        return 0;
+    while ((word = option_word(&at, &n))) {
+        char copy[SENDIT_ID_SIZE];
+
+        if (is_label(word, n))
+            continue;
+        snprintf(copy, sizeof(copy), "%.*s", (int)(n < sizeof(copy) ? n : sizeof(copy) - 1), word);
+        if (stages && n < sizeof(copy) && is_name(copy))
+            continue;
+        return err_set(err, ERR_REFUSED, "%s: \"%s\" has \"%s\", expected %s such as %s", path,
+                       member, copy, stages ? "a stage or a label" : "a label",
+                       stages ? "\"file-store\" or \"deid.header\"" : "\"deid.header\"");
+    }
+    return 0;
+}
+
+static int check_options(const struct sendit_plugin *plugin, const char *path, struct err *err)
+{
+    if (plugin->n_options > MAX_OPTIONS)
+        return err_set(err, ERR_REFUSED, "%s: it has %u options, expected %d at most", path,
+                       (unsigned)plugin->n_options, MAX_OPTIONS);
+    if (plugin->n_options && !plugin->options)
+        return err_set(err, ERR_REFUSED, "%s: it has %u options, found no table", path,
+                       (unsigned)plugin->n_options);
+    for (uint32_t i = 0; i < plugin->n_options; i++) {
+        const char *name = plugin->options[i].name;
+
+        if (option_check(&plugin->options[i], err)) {
+            char text[sizeof(err->text)];
+
+            snprintf(text, sizeof(text), "%s", err->text);
+            return err_set(err, err->code, "%s: option %u, \"%s\", %s", path, (unsigned)i,
+                           name ? name : "", text);
+        }
+        for (uint32_t j = 0; j < i; j++)
+            if (!strcmp(plugin->options[j].name, name))
+                return err_set(err, ERR_REFUSED,
+                               "%s: option \"%s\" stands twice in its table, expected once", path,
+                               name);
+    }
+    return 0;
+}
+
+static int check_numbers(const struct sendit_plugin *plugin, const char *path, struct err *err)
+{
+    const uint32_t known = (SENDIT_NATIVE << 1) - 1;
+
+    if (plugin->magic != SENDIT_MAGIC)
+        return err_set(err, ERR_REFUSED, "%s: magic is 0x%08x, expected 0x%08x", path,
+                       (unsigned)plugin->magic, SENDIT_MAGIC);
+    if (plugin->abi != SENDIT_ABI)
+        return err_set(err, ERR_REFUSED,
+                       "%s: it was made for ABI %u.%u, expected %u.%u; compile it with the headers "
+                       "of this sendit",
+                       path, (unsigned)plugin->abi >> 16, (unsigned)plugin->abi & 0xffff,
+                       SENDIT_ABI_MAJOR, SENDIT_ABI_MINOR);
+    if (plugin->size != sizeof(struct sendit_plugin))
+        return err_set(err, ERR_REFUSED, "%s: its descriptor has %u bytes, expected %zu", path,
+                       (unsigned)plugin->size, sizeof(struct sendit_plugin));
+    if (plugin->option_size != sizeof(struct sendit_option))
+        return err_set(err, ERR_REFUSED, "%s: its options have %u bytes each, expected %zu", path,
+                       (unsigned)plugin->option_size, sizeof(struct sendit_option));
+    if (plugin->flags & ~known)
+        return err_set(err, ERR_REFUSED, "%s: it declares flags 0x%x, expected none but 0x%x", path,
+                       (unsigned)plugin->flags, (unsigned)known);
+    return 0;
+}
+
+static int check_callbacks(const struct sendit_plugin *plugin, const char *path, struct err *err)
+{
+    bool source = plugin->flags & SENDIT_SOURCE;
+
+    if (!plugin->open || !plugin->close)
+        return err_set(err, ERR_REFUSED, "%s: it has no %s(), expected open() and close()", path,
+                       plugin->open ? "close" : "open");
+    if (source && !plugin->produce)
+        return err_set(err, ERR_REFUSED, "%s: it declares SOURCE, expected a produce()", path);
+    if (!source && plugin->produce)
+        return err_set(err, ERR_REFUSED, "%s: it has a produce(), expected the flag SOURCE", path);
+    if (!source && !plugin->process)
+        return err_set(err, ERR_REFUSED, "%s: it has no process(), expected one", path);
+    return 0;
+}
+
+int loader_check(const struct sendit_plugin *plugin, const char *path, const char *name,
+                 struct err *err)
+{
+    if (!plugin)
+        return err_set(err, ERR_REFUSED, "%s: it declines ABI %u.%u, expected a descriptor", path,
+                       SENDIT_ABI_MAJOR, SENDIT_ABI_MINOR);
+    if (check_numbers(plugin, path, err))
+        return -1;
+    if (!plugin->name || strcmp(plugin->name, name))
+        return err_set(err, ERR_REFUSED, "%s: it calls itself \"%.80s\", expected \"%s\"", path,
+                       plugin->name ? plugin->name : "", name);
+    if (!plugin->version || !isdigit((unsigned char)plugin->version[0]))
+        return err_set(err, ERR_REFUSED,
+                       "%s: its version is \"%.40s\", expected one like \"1.0.0\"", path,
+                       plugin->version ? plugin->version : "");
+    if (!plugin->summary || !plugin->summary[0] || strchr(plugin->summary, '\n'))
+        return err_set(err, ERR_REFUSED, "%s: it has no summary, expected one line", path);
+    if (check_callbacks(plugin, path, err) || check_options(plugin, path, err) ||
+        check_words(path, "needs", plugin->needs, false, err) ||
+        check_words(path, "grants", plugin->grants, false, err) ||
+        check_words(path, "grants_at_finish", plugin->grants_at_finish, false, err) ||
+        check_words(path, "after", plugin->after, true, err) ||
+        check_words(path, "before", plugin->before, true, err))
+        return -1;
+    return 0;
+}
+
+/* ---- files ---- */
+
+static int check_folder(const char *folder, struct err *err)
+{
+    struct stat st;
+
+    if (stat(folder, &st))
+        return err_set(err, ERR_REFUSED, "%s: %s", folder, strerror(errno));
+    if (st.st_mode & S_IWOTH)
+        return err_set(err, ERR_REFUSED,
+                       "%s: anybody may write into this folder, so others could change a stage; "
+                       "chmod o-w it",
+                       folder);
+    return 0;
+}
+
+/* The file itself, open and hashed; -1 with a sentence. */
+static int open_file(const char *path, char ret_digest[DIGEST_HEX], int *ret_fd, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+
+    if (fd < 0 && errno == ELOOP)
+        return err_set(err, ERR_REFUSED, "%s: it is a symbolic link, expected a file", path);
+    if (fd < 0)
+        return err_set(err, ERR_REFUSED, "%s: %s", path, strerror(errno));
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+        err_set(err, ERR_REFUSED, "%s: it is no regular file", path);
+    else if (st.st_mode & S_IWOTH)
+        err_set(err, ERR_REFUSED,
+                "%s: anybody may write to this file, so others could change it; chmod o-w it",
+                path);
+    else if (digest_of_fd(fd, ret_digest))
+        err_set(err, ERR_REFUSED, "%s: it cannot be read", path);
+    else {
+        *ret_fd = fd;
+        return 0;
+    }
+    close(fd);
+    return -1;
+}
+
+/* Loading goes through the descriptor that was hashed: whoever replaces the file meanwhile changes
+ * neither. */
+static int map_file(int fd, const char *path, const char *name, void **ret_handle,
+                    const struct sendit_plugin **ret_plugin, struct err *err)
+{
+    char link[64];
+    const struct sendit_plugin *plugin;
+    sendit_entry_fn *entry;
+    void *handle, *symbol;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    handle = dlopen(link, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        const char *why = dlerror();
+        size_t skip = why && !strncmp(why, link, strlen(link)) ? strlen(link) : 0;
+
+        if (skip && !strncmp(why + skip, ": ", 2))
+            skip += 2;
+        return err_set(err, ERR_REFUSED, "%s: it cannot be loaded: %s", path,
+                       why ? why + skip : "unknown");
+    }
+    symbol = dlsym(handle, "sendit_stage");
+    if (!symbol) {
+        err_set(err, ERR_REFUSED,
+                "%s: it exports no sendit_stage(), expected it from SENDIT_PLUGIN()", path);
+        goto fail;
+    }
+    /* ISO C has no cast from an object to a function. */
+    memcpy(&entry, &symbol, sizeof(entry));
+    plugin = entry(SENDIT_ABI);
+    if (loader_check(plugin, path, name, err))
+        goto fail;
+    *ret_handle = handle;
+    *ret_plugin = plugin;
+    return 0;
+fail:
+    dlclose(handle);
+    return -1;
+}
+
+/* Fill everything but `hidden` and `hides`; what goes wrong is in `err` and, as text, in
+ * `refused`. */
+static int load_file(struct stage_file *file, const char *path, const char *name, void **ret_handle,
+                     struct err *err)
+{
+    int fd = -1, result = -1;
+
+    file->path = strdup(path);
+    if (!file->path)
+        err_set(err, ERR_PLACE, "no memory");
+    else if (!open_file(path, file->digest, &fd, err))
+        result = map_file(fd, path, name, ret_handle, &file->plugin, err);
+    if (fd >= 0)
+        close(fd);
+    if (result)
+        file->refused = strdup(err->text);
+    return result;
+}
+
+static void free_file(struct stage_file *file)
+{
+    free(file->path);
+    free(file->hides);
+    free(file->refused);
+}
+
+/* ---- the loader ---- */
+
+/* build/plugins.d of a build folder, else LIBDIR/sendit/plugins.d of the prefix. */
+static char *own_folder(void)
+{
+    char exe[PATH_MAX], path[2 * PATH_MAX], *slash;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    struct stat st;
+
+    if (n <= 0)
+        return NULL;
+    exe[n] = '\0';
+    slash = strrchr(exe, '/');
+    if (!slash)
+        return NULL;
+    *slash = '\0';
+    snprintf(path, sizeof(path), "%s/plugins.d", exe);
+    if (!stat(path, &st) && S_ISDIR(st.st_mode))
+        return strdup(path);
+    snprintf(path, sizeof(path), "../%s/sendit/plugins.d", SENDIT_LIBDIR);
+    return file_join(exe, path);
+}
+
+struct loader *loader_new(const char *const *folders, size_t n_folders, struct err *err)
+{
+    struct loader *loader = calloc(1, sizeof(*loader));
+
+    if (loader)
+        loader->own = own_folder();
+    if (!loader || !loader->own) {
+        free(loader);
+        err_set(err, ERR_PLACE, "no memory, or /proc is not mounted");
+        return NULL;
+    }
+    loader->folders = folders;
+    loader->n_folders = n_folders;
+    return loader;
+}
+
+static void free_list(struct loader *loader)
+{
+    for (size_t i = 0; i < loader->n_list; i++) {
+        free_file(&loader->list[i]);
+        if (loader->list_handles[i])
+            dlclose(loader->list_handles[i]);
+    }
+    free(loader->list);
+    free(loader->list_handles);
+    loader->list = NULL;
+    loader->list_handles = NULL;
+    loader->n_list = 0;
+}
+
+void loader_free(struct loader *loader)
+{
+    if (!loader)
+        return;
+    free_list(loader);
+    for (size_t i = 0; i < loader->n_loaded; i++) {
+        free_file(loader->loaded[i]);
+        free(loader->loaded[i]);
+        free(loader->names[i]);
+        dlclose(loader->handles[i]);
+    }
+    free(loader->loaded);
+    free(loader->names);
+    free(loader->handles);
+    free(loader->own);
+    free(loader);
+}
+
+const char *loader_own_folder(const struct loader *loader)
+{
+    return loader->own;
+}
+
+static const char *folder_at(const struct loader *loader, size_t i)
+{
+    return i < loader->n_folders ? loader->folders[i] : loader->own;
+}
+
+static bool same_place(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return !strcmp(a, b) ||
+           (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+/* A site's folder that is the installation's own under another name is the installation's. */
+static bool is_own(const struct loader *loader, const char *folder)
+{
+    return same_place(folder, loader->own);
+}
+
+static bool exists(const char *folder, const char *name, char *path, size_t size)
+{
+    struct stat st;
+    int n = snprintf(path, size, "%s/%s.so", folder, name);
+
+    return n > 0 && (size_t)n < size && !lstat(path, &st);
+}
+
+/* What is in the folders, for "did you mean". */
+static void try_names(const struct loader *loader, struct near *near, char (*names)[SENDIT_ID_SIZE],
+                      size_t max)
+{
+    size_t n_names = 0;
+
+    for (size_t i = 0; i <= loader->n_folders; i++) {
+        DIR *dir = opendir(folder_at(loader, i));
+        struct dirent *entry;
+
+        while (dir && n_names < max && (entry = readdir(dir))) {
+            size_t n = strlen(entry->d_name);
+
+            if (n < 4 || n - 3 >= SENDIT_ID_SIZE || strcmp(entry->d_name + n - 3, ".so"))
+                continue;
+            memcpy(names[n_names], entry->d_name, n - 3);
+            names[n_names][n - 3] = '\0';
+            near_try(near, names[n_names++]);
+        }
+        if (dir)
+            closedir(dir);
+    }
+}
+
+static int not_found(const struct loader *loader, const char *name, struct err *err)
+{
+    char names[128][SENDIT_ID_SIZE], hint[128], folders[600] = "";
+    struct near near;
+
+    near_start(&near, name);
+    try_names(loader, &near, names, 128);
+    for (size_t i = 0; i <= loader->n_folders; i++) {
+        size_t n = strlen(folders);
+
+        snprintf(folders + n, sizeof(folders) - n, "%s%s", n ? ", " : "", folder_at(loader, i));
+    }
+    return err_set(err, ERR_REFUSED, "there is no stage \"%s\" in %s%s", name, folders,
+                   near_hint(&near, hint, sizeof(hint)));
+}
+
+static int note_hidden(const struct loader *loader, const char *name, struct stage_file *file,
+                       struct err *err)
+{
+    char path[PATH_MAX];
+
+    if (file->ships || !exists(loader->own, name, path, sizeof(path)))
+        return 0;
+    file->hides = strdup(path);
+    return file->hides ? 0 : err_set(err, ERR_PLACE, "no memory");
+}
+
+static int remember(struct loader *loader, const char *name, struct stage_file *file, void *handle,
+                    struct err *err)
+{
+    size_t n = loader->n_loaded + 1;
+    void *files = realloc(loader->loaded, n * sizeof(*loader->loaded));
+    void *names, *handles;
+
+    if (files)
+        loader->loaded = files;
+    names = realloc(loader->names, n * sizeof(*loader->names));
+    if (names)
+        loader->names = names;
+    handles = realloc(loader->handles, n * sizeof(*loader->handles));
+    if (handles)
+        loader->handles = handles;
+    if (!files || !names || !handles || !(loader->names[n - 1] = strdup(name)))
+        return err_set(err, ERR_PLACE, "no memory");
+    loader->loaded[n - 1] = file;
+    loader->handles[n - 1] = handle;
+    loader->n_loaded = n;
+    return 0;
+}
+
+static int load_new(struct loader *loader, const char *folder, const char *path, const char *name,
+                    const struct stage_file **ret_file, struct err *err)
+{
+    struct stage_file *file = calloc(1, sizeof(*file));
+    void *handle = NULL;
+
+    if (!file)
+        return err_set(err, ERR_PLACE, "no memory");
+    file->ships = is_own(loader, folder);
+    if (check_folder(folder, err) || load_file(file, path, name, &handle, err) ||
+        note_hidden(loader, name, file, err) || remember(loader, name, file, handle, err)) {
+        if (handle)
+            dlclose(handle);
+        free_file(file);
+        free(file);
+        return -1;
+    }
+    *ret_file = file;
+    return 0;
+}
+
+int loader_find(struct loader *loader, const char *name, const struct stage_file **ret_file,
+                struct err *err)
+{
+    char path[PATH_MAX];
+
+    if (!is_name(name))
+        return err_set(err, ERR_REFUSED,
+                       "a stage is called by its name, [a-z][a-z0-9-]*, never by a path");
+    for (size_t i = 0; i < loader->n_loaded; i++)
+        if (!strcmp(loader->names[i], name)) {
+            *ret_file = loader->loaded[i];
+            return 0;
+        }
+    for (size_t i = 0; i <= loader->n_folders; i++)
+        if (exists(folder_at(loader, i), name, path, sizeof(path)))
+            return load_new(loader, folder_at(loader, i), path, name, ret_file, err);
+    return not_found(loader, name, err);
+}
+
+/* ---- the list ---- */
+
+static int only_stages(const struct dirent *entry)
+{
+    size_t n = strlen(entry->d_name);
+
+    return n > 3 && !strcmp(entry->d_name + n - 3, ".so");
+}
+
+static int list_file(struct loader *loader, const char *folder, const char *file_name,
+                     struct err *err)
+{
+    size_t n = strlen(file_name) - 3, i = loader->n_list;
+    char name[NAME_MAX + 1], path[PATH_MAX];
+    struct stage_file *files = realloc(loader->list, (i + 1) * sizeof(*files));
+    void **handles;
+    struct err why;
+
+    if (files)
+        loader->list = files;
+    handles = realloc(loader->list_handles, (i + 1) * sizeof(void *));
+    if (handles)
+        loader->list_handles = handles;
+    if (!files || !handles)
+        return err_set(err, ERR_PLACE, "no memory");
+    memset(&files[i], 0, sizeof(files[i]));
+    handles[i] = NULL;
+    loader->n_list++;
+    snprintf(name, sizeof(name), "%.*s", (int)n, file_name);
+    if (snprintf(path, sizeof(path), "%s/%s", folder, file_name) >= (int)sizeof(path))
+        return err_set(err, ERR_PLACE, "%s: the path is too long", folder);
+    files[i].ships = is_own(loader, folder);
+    for (size_t j = 0; j < i && !files[i].hidden; j++)
+        files[i].hidden = files[j].path && !strcmp(strrchr(files[j].path, '/') + 1, file_name);
+    if (!is_name(name)) {
+        files[i].path = strdup(path);
+        files[i].refused = strdup("its name is not [a-z][a-z0-9-]*");
+    } else if (check_folder(folder, &why)) {
+        files[i].path = strdup(path);
+        files[i].refused = strdup(why.text);
+    } else {
+        load_file(&files[i], path, name, &handles[i], &why);
+    }
+    if (!files[i].path || (!files[i].plugin && !files[i].refused))
+        return err_set(err, ERR_PLACE, "no memory");
+    return files[i].hidden ? 0 : note_hidden(loader, name, &files[i], err);
+}
+
+int loader_list(struct loader *loader, const struct stage_file **ret_files, size_t *ret_n,
+                struct err *err)
+{
+    int result = 0;
+
+    free_list(loader);
+    for (size_t i = 0; i <= loader->n_folders && !result; i++) {
+        struct dirent **entries = NULL;
+        bool known = false;
+        int n;
+
+        for (size_t j = 0; j < i; j++)
+            known = known || same_place(folder_at(loader, j), folder_at(loader, i));
+        n = known ? 0 : scandir(folder_at(loader, i), &entries, only_stages, alphasort);
+        for (int j = 0; j < n; j++) {
+            if (!result && loader->n_list < MAX_FILES)
+                result = list_file(loader, folder_at(loader, i), entries[j]->d_name, err);
+            free(entries[j]);
+        }
+        free(entries);
+    }
+    *ret_files = loader->list;
+    *ret_n = loader->n_list;
+    return result;
+}

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan/builder.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "load/near.h"
+#include "load/option.h"
+
+static const char *const ours[] = {"pixels.checked", "filters.passed", "ids.replaced",
+                                   "deid.header", "deid.verified"};
+const char *const plan_default_policy[] = {"pixels.checked", "ids.replaced", "deid.header", NULL};
+
+/* Who ships and grants what, for the hint when nobody in the file does. */
+static const struct {
+    const char *label, *stage;
+} granters[] = {
+    {"pixels.checked", "pixel-check"},
+    {"filters.passed", "deid-filter"},
+    {"ids.replaced", "local-anonymizer"},
+    {"deid.header", "local-anonymizer"},
+};
+
+static const struct consent {
+    uint32_t flag;
+    const char *word, *does;
+} consents[] = {
+    {SENDIT_NETWORK, "network", "talks to the network"},
+    {SENDIT_SENDS_PHI, "sends-phi", "sends identified values out"},
+    {SENDIT_SECRETS, "secrets", "sees the values behind its secrets"},
+    {SENDIT_ORIGINALS, "originals", "sees identifying values from before any edit"},
+    {SENDIT_REIDENTIFIES, "reidentifies", "makes images identified again"},
+    {SENDIT_NATIVE, "native", "goes past the host's checks with its own C++"},
+};
+#define N_CONSENTS (sizeof(consents) / sizeof(consents[0]))
+
+const char *plan_consent_word(uint32_t flag)
+{
+    for (size_t i = 0; i < N_CONSENTS; i++)
+        if (consents[i].flag == flag)
+            return consents[i].word;
+    return NULL;
+}
+
+/* ---- labels ---- */
+
+static bool is_label(const char *word, size_t n)
+{
+    bool dot = false;
+
+    if (!n || n >= SENDIT_ID_SIZE || !islower((unsigned char)word[0]))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        bool here = word[i] == '.';
+
+        if (here && (i + 1 == n || word[i + 1] == '.'))
+            return false;
+        if (!here && !islower((unsigned char)word[i]) && !isdigit((unsigned char)word[i]) &&
+            word[i] != '_' && word[i] != '-')
+            return false;
+        dot = dot || here;
+    }
+    return dot;
+}
+
+static int add_label(struct plan *plan, const char *word, size_t n, uint64_t *mask)
+{
+    size_t i;
+
+    for (i = 0; i < plan->n_labels; i++)
+        if (strlen(plan->labels[i]) == n && !memcmp(plan->labels[i], word, n))
+            break;
+    if (i == PLAN_MAX_LABELS)
+        return -1;
+    if (i == plan->n_labels) {
+        plan->labels[i] = strndup(word, n);
+        if (!plan->labels[i])
+            return -1;
+        plan->n_labels++;
+    }
+    *mask |= UINT64_C(1) << i;
+    return 0;
+}
+
+int plan_labels(struct plan *plan, const char *words, uint64_t *ret_mask)
+{
+    const char *at = words, *word;
+    uint64_t mask = 0;
+    size_t n;
+
+    /* The five of ours come first in every plan. */
+    for (size_t i = plan->n_labels; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        uint64_t ignored = 0;
+
+        if (add_label(plan, ours[i], strlen(ours[i]), &ignored))
+            return -1;
+    }
+    while (words && (word = option_word(&at, &n)))
+        if (add_label(plan, word, n, &mask))
+            return -1;
+    *ret_mask = mask;
+    return 0;
+}
+
+char *plan_label_text(const struct plan *plan, uint64_t mask)
+{
+    struct buf buf = {0};
+
+    buf_str(&buf, "");
+    for (size_t i = 0; i < plan->n_labels; i++)
+        if (mask >> i & 1) {
+            if (buf.len)
+                buf_str(&buf, " ");
+            buf_str(&buf, plan->labels[i]);
+        }
+    return buf_take(&buf);
+}
+
+/* ---- policy ---- */
+
+static int read_because(struct builder *b, struct json_node *node)
+{
+    const char *text;
+
+    if (!node)
+        return 0;
+    if (builder_text(b, node, &text))
+        return -1;
+    if (!text[strspn(text, " ")])
+        return json_doc_error(&b->doc, node, b->err, "a reason was expected, this is blank");
+    if (strlen(text) > 500)
+        return json_doc_error(&b->doc, node, b->err, "a reason has at most 500 bytes");
+    for (const char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 127)
+            return json_doc_error(&b->doc, node, b->err, "a reason is one line of text");
+    b->plan->because = strdup(text);
+    return b->plan->because ? 0 : builder_no_memory(b);
+}
+
+static int read_needs(struct builder *b, struct json_node *node)
+{
+    if (!json_is_array(node->value))
+        return json_doc_error(&b->doc, node, b->err, "an array of labels was expected, this is %s",
+                              json_doc_kind(node->value));
+    b->plan->egress_needs = 0;
+    for (struct json_node *child = node->first; child; child = child->next) {
+        const char *word;
+        uint64_t mask, known = PLAN_OURS;
+        struct near near;
+        char hint[128];
+
+        if (builder_text(b, child, &word))
+            return -1;
+        if (!is_label(word, strlen(word))) {
+            near_start(&near, word);
+            for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+                near_try(&near, ours[i]);
+            return json_doc_error(&b->doc, child, b->err,
+                                  "a label such as \"deid.header\" was expected%s",
+                                  near_hint(&near, hint, sizeof(hint)));
+        }
+        if (plan_labels(b->plan, word, &mask))
+            return json_doc_error(&b->doc, child, b->err, "there are too many labels");
+        if (b->plan->egress_needs & mask)
+            return json_doc_error(&b->doc, child, b->err, "this label stands here twice");
+        /* A label that is nearly one of ours is a slip that would stop every run. */
+        near_start(&near, word);
+        for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+            near_try(&near, ours[i]);
+        if (!(mask & known) && near.best)
+            return json_doc_error(&b->doc, child, b->err, "no stage of ours knows this label%s",
+                                  near_hint(&near, hint, sizeof(hint)));
+        b->plan->egress_needs |= mask;
+    }
+    return 0;
+}
+
+static int default_needs(struct builder *b, uint64_t *ret_mask)
+{
+    uint64_t mask;
+
+    *ret_mask = 0;
+    for (const char *const *label = plan_default_policy; *label; label++) {
+        if (plan_labels(b->plan, *label, &mask))
+            return builder_no_memory(b);
+        *ret_mask |= mask;
+    }
+    return 0;
+}
+
+int builder_policy(struct builder *b, struct json_node *policy)
+{
+    static const char *const known[] = {"egress_needs", "because", NULL};
+    struct plan *plan = b->plan;
+    struct json_node *needs;
+    uint64_t least;
+    char *missing;
+
+    if (default_needs(b, &least))
+        return -1;
+    plan->egress_needs = least;
+    if (!policy)
+        return 0;
+    if (!json_is_object(policy->value))
+        return json_doc_error(&b->doc, policy, b->err, "an object was expected, this is %s",
+                              json_doc_kind(policy->value));
+    needs = json_doc_get(policy, "egress_needs");
+    if (read_because(b, json_doc_get(policy, "because")) ||
+        builder_refuse_unknown(b, policy, known) || (needs && read_needs(b, needs)))
+        return -1;
+    plan->lowered = (least & ~plan->egress_needs) != 0;
+    if (!plan->lowered || plan->because)
+        return 0;
+    missing = plan_label_text(plan, least & ~plan->egress_needs);
+    json_doc_error(&b->doc, needs, b->err,
+                   "the policy lacks %s, which the core asks for; write why under policy.because",
+                   missing ? missing : "a label");
+    free(missing);
+    return -1;
+}
+
+/* ---- consent ---- */
+
+static bool allows(const struct plan_stage *stage, const char *word)
+{
+    for (char **at = stage->allow; at && *at; at++)
+        if (!strcmp(*at, word))
+            return true;
+    return false;
+}
+
+static int check_word(struct builder *b, const struct json_node *node, const char *word)
+{
+    struct near near;
+    char hint[128];
+
+    if (!strncmp(word, "grant:", 6)) {
+        if (is_label(word + 6, strlen(word + 6)))
+            return 0;
+        return json_doc_error(&b->doc, node, b->err,
+                              "after grant: comes a label such as \"deid.header\"");
+    }
+    near_start(&near, word);
+    near_try(&near, "emulator");
+    for (size_t i = 0; i < N_CONSENTS; i++) {
+        near_try(&near, consents[i].word);
+        if (!strcmp(consents[i].word, word))
+            return 0;
+    }
+    if (!strcmp(word, "emulator"))
+        return 0;
+    return json_doc_error(&b->doc, node, b->err, "there is no such consent%s",
+                          near_hint(&near, hint, sizeof(hint)));
+}
+
+int builder_allow(struct builder *b, struct plan_stage *stage, struct json_node *allow)
+{
+    size_t n = 0;
+
+    if (allow && !json_is_array(allow->value))
+        return json_doc_error(&b->doc, allow, b->err, "an array of words was expected, this is %s",
+                              json_doc_kind(allow->value));
+    stage->allow = calloc((allow ? json_array_size(allow->value) : 0) + 1, sizeof(*stage->allow));
+    if (!stage->allow)
+        return builder_no_memory(b);
+    for (struct json_node *child = allow ? allow->first : NULL; child; child = child->next) {
+        const char *word;
+
+        if (builder_text(b, child, &word) || check_word(b, child, word))
+            return -1;
+        if (allows(stage, word))
+            return json_doc_error(&b->doc, child, b->err, "this consent stands here twice");
+        stage->allow[n] = strdup(word);
+        if (!stage->allow[n++])
+            return builder_no_memory(b);
+    }
+    return 0;
+}
+
+/* Where a consent is missing: under "allow", or at the entry without one. */
+static const struct json_node *allow_place(struct builder *b, size_t i)
+{
+    struct json_node *allow = json_doc_get(b->entries[i], "allow");
+
+    return allow ? allow : b->entries[i];
+}
+
+static int check_consent(struct builder *b, size_t i)
+{
+    const struct plan_stage *stage = &b->plan->stages[i];
+    uint64_t granted = (stage->grants | stage->grants_at_finish) & PLAN_OURS;
+
+    for (size_t j = 0; j < N_CONSENTS; j++)
+        if ((stage->plugin->flags & consents[j].flag) && !allows(stage, consents[j].word))
+            return json_doc_error(&b->doc, allow_place(b, i), b->err,
+                                  "stage \"%s\" %s; if it may, add \"%s\" to its \"allow\"",
+                                  stage->id, consents[j].does, consents[j].word);
+    if (stage->file->ships)
+        return 0;
+    for (size_t j = 0; j < sizeof(ours) / sizeof(ours[0]); j++) {
+        char word[80];
+
+        snprintf(word, sizeof(word), "grant:%s", ours[j]);
+        if ((granted >> j & 1) && !allows(stage, word))
+            return json_doc_error(&b->doc, allow_place(b, i), b->err,
+                                  "stage \"%s\" does not ship with sendit and grants \"%s\"; if "
+                                  "you vouch for it, add \"%s\" to its \"allow\"",
+                                  stage->id, ours[j], word);
+    }
+    return 0;
+}
+
+/* ---- order ---- */
+
+static int entry_error(struct builder *b, const struct plan_stage *stage, const char *text)
+{
+    return err_set(b->err, ERR_REFUSED, "%s:%u:%u: %s", b->plan->path, stage->line, stage->col,
+                   text);
+}
+
+static uint64_t all_grants(const struct plan_stage *stage)
+{
+    return stage->grants | stage->grants_at_finish;
+}
+
+/* What to do about stage `i`, which lacks `bit`: name who could grant it. */
+static void hint_granter(struct builder *b, size_t i, uint64_t bit, const char *label, char *text,
+                         size_t size)
+{
+    const struct plan *plan = b->plan;
+    const struct stage_file *file;
+    struct err ignored;
+
+    for (size_t j = 0; j < plan->n_stages; j++) {
+        const struct plan_stage *stage = &plan->stages[j];
+
+        if (j > i && stage->enabled && (stage->grants & bit)) {
+            snprintf(text, size, "move \"%s\" before it", stage->id);
+            return;
+        }
+    }
+    for (size_t j = 0; j < plan->n_stages; j++) {
+        const struct plan_stage *stage = &plan->stages[j];
+
+        if (!stage->enabled && stage->plugin && (stage->grants & bit)) {
+            snprintf(text, size,
+                     j < i ? "enable \"%s\" before it"
+                           : "enable \"%s\" and move it "
+                             "before this one",
+                     stage->id);
+            return;
+        }
+    }
+    for (size_t j = 0; j < sizeof(granters) / sizeof(granters[0]); j++)
+        if (!strcmp(granters[j].label, label) &&
+            !b->find(b->find_ctx, granters[j].stage, &file, &ignored)) {
+            snprintf(text, size, "add \"%s\" before it", granters[j].stage);
+            return;
+        }
+    snprintf(text, size, "add a stage that does before it");
+}
+
+/* The first label of `missing`, as the sentence that the house has for it. */
+static int refuse_missing(struct builder *b, size_t i, uint64_t missing, uint64_t taken)
+{
+    const struct plan_stage *stage = &b->plan->stages[i];
+    bool policy = stage->egress && (b->plan->egress_needs & missing);
+    uint64_t pick = policy ? b->plan->egress_needs & missing : missing, bit;
+    char hint[200], text[700];
+    const char *label;
+    size_t j = 0;
+
+    while (!(pick >> j & 1))
+        j++;
+    bit = UINT64_C(1) << j;
+    label = b->plan->labels[j];
+    hint_granter(b, i, bit, label, hint, sizeof(hint));
+    snprintf(text, sizeof(text), "stage \"%s\" %s, but %s \"%s\"; %s%s", stage->id,
+             policy ? "hands images out" : "needs a label",
+             taken & bit ? "a stage before it takes away" : "nothing before it grants", label, hint,
+             policy ? ", or write why not under policy.because" : "");
+    return entry_error(b, stage, text);
+}
+
+static int prove_labels(struct builder *b)
+{
+    struct plan *plan = b->plan;
+    const uint64_t verified = UINT64_C(1) << PLAN_VERIFIED;
+    uint64_t have = 0, later = 0, taken = 0;
+
+    for (size_t i = 0; i < plan->n_stages; i++) {
+        struct plan_stage *stage = &plan->stages[i];
+        uint32_t flags;
+        uint64_t lost = 0;
+
+        if (!stage->enabled)
+            continue;
+        flags = stage->plugin->flags;
+        stage->needs_at_finish = stage->needs & ~have & later;
+        /* The policy is about images as they leave: a label that comes at finish comes too late. */
+        if (stage->egress)
+            stage->needs_at_finish &= ~plan->egress_needs;
+        stage->needs &= ~stage->needs_at_finish;
+        if (stage->egress)
+            stage->needs |= plan->egress_needs;
+        if (stage->needs & ~have)
+            return refuse_missing(b, i, stage->needs & ~have, taken);
+        if (flags & SENDIT_MUTATES)
+            lost |= verified;
+        have = (have & ~lost) | stage->grants;
+        if (flags & SENDIT_REIDENTIFIES) {
+            lost = PLAN_OURS;
+            have &= ~lost;
+            later &= ~lost;
+        } else {
+            later |= stage->grants_at_finish;
+        }
+        taken = (taken | lost) & ~have;
+    }
+    return 0;
+}
+
+static bool is_called(struct builder *b, const struct plan_stage *stage, const char *word, size_t n)
+{
+    for (size_t i = 0; i < b->plan->n_labels; i++)
+        if (memchr(word, '.', n) && strlen(b->plan->labels[i]) == n &&
+            !memcmp(b->plan->labels[i], word, n))
+            return all_grants(stage) >> i & 1;
+    return strlen(stage->use) == n && !memcmp(stage->use, word, n);
+}
+
+/* `after`: those in `words` come earlier; else later. */
+static int prove_words(struct builder *b, size_t i, const char *words, bool after)
+{
+    const struct plan *plan = b->plan;
+    const char *at = words, *word;
+    size_t n;
+
+    while (words && (word = option_word(&at, &n)))
+        for (size_t j = after ? i + 1 : 0; j < (after ? plan->n_stages : i); j++) {
+            char text[300];
+
+            if (!plan->stages[j].enabled || !is_called(b, &plan->stages[j], word, n))
+                continue;
+            snprintf(text, sizeof(text), "stage \"%s\" comes %s \"%s\"; move \"%s\" before it",
+                     plan->stages[i].id, after ? "after" : "before", plan->stages[j].id,
+                     after ? plan->stages[j].id : plan->stages[i].id);
+            if (after)
+                return entry_error(b, &plan->stages[i], text);
+            snprintf(text, sizeof(text), "stage \"%s\" comes before \"%s\"; move it there",
+                     plan->stages[i].id, plan->stages[j].id);
+            return entry_error(b, &plan->stages[i], text);
+        }
+    return 0;
+}
+
+static int prove_source(struct builder *b)
+{
+    const struct plan_stage *first = NULL, *source = NULL;
+    char text[300];
+
+    for (size_t i = 0; i < b->plan->n_stages; i++) {
+        const struct plan_stage *stage = &b->plan->stages[i];
+
+        if (!stage->enabled)
+            continue;
+        if (!first)
+            first = stage;
+        if (!(stage->plugin->flags & SENDIT_SOURCE))
+            continue;
+        if (source)
+            snprintf(text, sizeof(text),
+                     "stage \"%s\" is a second source, after \"%s\"; disable one of them",
+                     stage->id, source->id);
+        else if (stage != first)
+            snprintf(text, sizeof(text), "stage \"%s\" is the source; move it before \"%s\"",
+                     stage->id, first->id);
+        else {
+            source = stage;
+            continue;
+        }
+        return entry_error(b, stage, text);
+    }
+    if (source)
+        return 0;
+    return json_doc_error(&b->doc, json_doc_get(b->doc.root, "stages"), b->err,
+                          "no enabled stage is a source; begin with \"importer\"");
+}
+
+static int prove_granters(struct builder *b)
+{
+    const uint64_t ids = UINT64_C(1) << PLAN_IDS;
+    const struct plan_stage *first = NULL;
+    char text[300];
+
+    for (size_t i = 0; i < b->plan->n_stages; i++) {
+        const struct plan_stage *stage = &b->plan->stages[i];
+
+        if (!stage->enabled || !(all_grants(stage) & ids))
+            continue;
+        if (first) {
+            snprintf(text, sizeof(text),
+                     "stage \"%s\" grants \"ids.replaced\", and so does \"%s\" before it; disable "
+                     "one of them",
+                     stage->id, first->id);
+            return entry_error(b, stage, text);
+        }
+        first = stage;
+    }
+    return 0;
+}
+
+static int prove_store(struct builder *b)
+{
+    const struct plan_stage *store = NULL;
+    char text[300];
+
+    for (size_t i = 0; i < b->plan->n_stages && !store; i++)
+        if (b->plan->stages[i].enabled && b->plan->stages[i].egress)
+            store = &b->plan->stages[i];
+    if (store && b->plan->dry) {
+        snprintf(text, sizeof(text),
+                 "stage \"%s\" hands images out, but \"dry\" is true; disable it or drop \"dry\"",
+                 store->id);
+        return entry_error(b, store, text);
+    }
+    if (store || b->plan->dry)
+        return 0;
+    return json_doc_error(&b->doc, json_doc_get(b->doc.root, "stages"), b->err,
+                          "no enabled stage hands images out; enable a store, or write "
+                          "\"dry\": true to check images only");
+}
+
+int builder_prove(struct builder *b)
+{
+    struct plan *plan = b->plan;
+
+    for (size_t i = 0; i < plan->n_stages; i++)
+        if (plan->stages[i].enabled && check_consent(b, i))
+            return -1;
+    if (prove_source(b) || prove_granters(b))
+        return -1;
+    if (prove_labels(b) || prove_store(b))
+        return -1;
+    for (size_t i = 0; i < plan->n_stages; i++)
+        if (plan->stages[i].enabled && (prove_words(b, i, plan->stages[i].plugin->after, true) ||
+                                        prove_words(b, i, plan->stages[i].plugin->before, false)))
+            return -1;
+    return 0;
+}
