@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/supervisor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* ---- answers ---- */
+
+static void begin_answer(struct slot *slot, int64_t result)
+{
+    wire_begin(&slot->wire, WIRE_ANSWER);
+    wire_put_i64(&slot->wire, result);
+}
+
+static void send_answer(struct slot *slot)
+{
+    if (wire_send(&slot->wire)) /* its death is noticed when its socket ends */
+        log_event(LOG_DEBUG, NULL, "worker.lost", "A worker ended before it was answered.");
+}
+
+static void answer(struct slot *slot, int64_t result)
+{
+    begin_answer(slot, result);
+    send_answer(slot);
+}
+
+/* What a ledger function of the services returned, as a result of services.h. */
+static int64_t service_result(struct supervisor *sv, int result, int64_t absent)
+{
+    if (result < 0)
+        supervisor_broke(sv);
+    return result < 0 ? SENDIT_EIO : result ? absent : SENDIT_OK;
+}
+
+/* ---- items ---- */
+
+static int put_item(void *ctx, const struct ledger_item *item)
+{
+    struct slot *slot = ctx;
+
+    wire_put_str(&slot->wire, item->id);
+    wire_put_str(&slot->wire, item->path);
+    wire_put_u64(&slot->wire, item->dev);
+    wire_put_u64(&slot->wire, item->ino);
+    wire_put_u64(&slot->wire, item->size);
+    wire_put_i64(&slot->wire, item->mtime_ns);
+    wire_put_u64(&slot->wire, item->attempt + 1);
+    snprintf(slot->last, sizeof(slot->last), "%s", item->id);
+    return 0;
+}
+
+static int count_item(void *ctx, const struct ledger_item *item)
+{
+    (void)item;
+    (*(int64_t *)ctx)++;
+    return 0;
+}
+
+static void give_items(struct supervisor *sv, struct slot *slot)
+{
+    enum { MANY = 64 };
+    char after[SENDIT_ID_SIZE];
+    int64_t n = 0;
+
+    memcpy(after, slot->last, sizeof(after));
+    if (ledger_items_after(sv->ledger, slot->batch.id, after, MANY, count_item, &n, sv->err)) {
+        supervisor_broke(sv);
+        n = 0;
+    }
+    begin_answer(slot, n);
+    if (n && ledger_items_after(sv->ledger, slot->batch.id, after, MANY, put_item, slot, sv->err))
+        supervisor_broke(sv);
+    send_answer(slot);
+}
+
+static void decided(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    struct ledger_item item = {.batch = slot->batch.id};
+
+    item.id = wire_str(msg);
+    item.state = (int)wire_i64(msg);
+    item.stage = wire_str(msg);
+    item.code = wire_str(msg);
+    item.text = wire_str(msg);
+    if (msg->bad)
+        return;
+    sv->done++;
+    if (item.state == ITEM_WAITING) {
+        sv->done--;
+        if (ledger_items_unpass(sv->ledger, slot->batch.id, item.id, sv->err))
+            supervisor_broke(sv);
+    } else if (ledger_item_decide(sv->ledger, &item, sv->err)) {
+        supervisor_broke(sv);
+    }
+}
+
+static void passed(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    struct ledger_item item = {.batch = slot->batch.id};
+
+    item.id = wire_str(msg);
+    item.labels = wire_str(msg);
+    item.header_digest = wire_str(msg);
+    item.pixel_length = wire_u64(msg);
+    item.uid = wire_str(msg);
+    sv->done++;
+    if (!msg->bad && ledger_item_passed(sv->ledger, &item, sv->err))
+        supervisor_broke(sv);
+}
+
+/* ---- who was first ---- */
+
+/* The item that has the UID already. */
+struct holder {
+    char batch[SENDIT_ID_SIZE], digest[DIGEST_HEX];
+    char *path;
+    uint64_t pixel_length;
+};
+
+static int note_holder(void *ctx, const struct ledger_item *item)
+{
+    struct holder *holder = ctx;
+
+    snprintf(holder->batch, sizeof(holder->batch), "%s", item->batch);
+    snprintf(holder->digest, sizeof(holder->digest), "%s",
+             item->header_digest ? item->header_digest : "");
+    free(holder->path);
+    holder->path = strdup(item->path);
+    holder->pixel_length = item->pixel_length;
+    return 0;
+}
+
+/* The slot that has `batch` in hand, if it comes later in the order than that of `slot`. */
+static struct slot *later_slot(struct supervisor *sv, const struct slot *slot, const char *batch)
+{
+    for (struct slot *other = sv->slots; other; other = other->next)
+        if (other != slot && other->has_batch && !strcmp(other->batch.id, batch) &&
+            strcmp(other->batch.key, slot->batch.key) > 0)
+            return other;
+    return NULL;
+}
+
+/*
+ * Order decides who is first, not time: an image of a later batch that is still being worked on
+ * makes room, and that batch is done again.
+ */
+static void instance(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    struct ledger_item item = {.batch = slot->batch.id};
+    struct holder holder = {0};
+    struct slot *later;
+    const char *uid;
+    int result;
+
+    item.id = wire_str(msg);
+    uid = wire_str(msg);
+    item.header_digest = wire_str(msg);
+    item.pixel_length = wire_u64(msg);
+    if (msg->bad) {
+        answer(slot, -1);
+        return;
+    }
+    result = ledger_instance(sv->ledger, uid, &item, note_holder, &holder, sv->err);
+    later = result == 1 ? later_slot(sv, slot, holder.batch) : NULL;
+    if (later) {
+        later->stolen = true;
+        result = ledger_instance_take(sv->ledger, uid, &item, sv->err);
+    }
+    if (result < 0)
+        supervisor_broke(sv);
+    begin_answer(slot, result);
+    if (result == 1) {
+        wire_put_str(&slot->wire, holder.path);
+        wire_put_str(&slot->wire, holder.digest);
+        wire_put_u64(&slot->wire, holder.pixel_length);
+    }
+    send_answer(slot);
+    free(holder.path);
+}
+
+/* ---- the end of a batch ---- */
+
+void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped)
+{
+    struct ledger_batch closed;
+    struct run_event event = {.type = RUN_BATCH, .batch = &closed};
+    int state;
+
+    if (ledger_batch_close(sv->ledger, batch, stopped, &state, sv->err)) {
+        supervisor_broke(sv);
+        return;
+    }
+    supervisor_commit(sv);
+    if (sv->fatal || ledger_batch_get(sv->ledger, batch, &closed, sv->err))
+        return;
+    sv->batches++;
+    sv->errors += state == BATCH_ERROR;
+    done_carry_out(sv, batch);
+    supervisor_event(sv, &event);
+    ledger_batch_fini(&closed);
+}
+
+static void forget_batch(struct slot *slot)
+{
+    ledger_batch_fini(&slot->batch);
+    slot->has_batch = false;
+    slot->stolen = false;
+    slot->state = SLOT_IDLE;
+}
+
+static void finished(struct supervisor *sv, struct slot *slot)
+{
+    int state = sv->options->plan->dry ? ITEM_CHECKED : ITEM_STORED;
+    struct ledger_batch now;
+
+    if (ledger_items_settle(sv->ledger, slot->batch.id, state, sv->err) ||
+        ledger_batch_get(sv->ledger, slot->batch.id, &now, sv->err)) {
+        supervisor_broke(sv);
+        return; /* no answer: what is not in the ledger has not happened */
+    }
+    if (now.counts.waiting)
+        pool_release(sv, slot);
+    else
+        answer_close_batch(sv, slot->batch.id, false);
+    ledger_batch_fini(&now);
+    supervisor_commit(sv);
+    if (sv->fatal)
+        return;
+    if (slot->has_batch)
+        forget_batch(slot);
+    slot->state = SLOT_IDLE;
+    answer(slot, 0);
+}
+
+static void stopped(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *stage = wire_str(msg), *code = wire_str(msg), *text = wire_str(msg);
+    const char *said = *text ? text : "The stage did not say why.";
+    struct log_who who = {stage, slot->batch.id, NULL};
+
+    log_event(LOG_ERROR, &who, code, "%s", said);
+    if (ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, said, sv->err)) {
+        supervisor_broke(sv);
+        return;
+    }
+    if (run_is_place(code)) {
+        pool_release(sv, slot);
+        supervisor_fatal(sv, ERR_PLACE, "stage \"%s\": %s", stage, said);
+    } else if (ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
+               ledger_items_fail(sv->ledger, slot->batch.id, "batch.stopped", stage, said,
+                                 sv->err)) {
+        supervisor_broke(sv);
+        return;
+    } else {
+        answer_close_batch(sv, slot->batch.id, true);
+        forget_batch(slot);
+    }
+    supervisor_commit(sv);
+    slot->state = SLOT_IDLE;
+    answer(slot, 0);
+}
+
+static void gave_up(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *stage = wire_str(msg), *code = wire_str(msg), *text = wire_str(msg);
+    bool timed_out = wire_u64(msg) != 0;
+
+    if (timed_out && ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, text,
+                                    sv->err))
+        supervisor_broke(sv);
+    pool_release(sv, slot);
+    if (timed_out)
+        supervisor_fatal(sv, ERR_AWAY, "stage \"%s\" asked to try again for longer than retry_for: %s",
+                         stage, *text ? text : code);
+    supervisor_commit(sv);
+    slot->stolen = false;
+    slot->state = SLOT_IDLE;
+    answer(slot, 0);
+}
+
+/* Is a batch before this one still to be done? */
+static bool has_earlier(const struct supervisor *sv, const struct slot *slot)
+{
+    for (const struct slot *other = sv->slots; other; other = other->next)
+        if (other != slot && other->has_batch && strcmp(other->batch.key, slot->batch.key) < 0)
+            return true;
+    for (size_t i = 0; i < sv->n_again; i++)
+        if (strcmp(sv->again[i], slot->batch.key) < 0)
+            return true;
+    return false;
+}
+
+/* All that the worker said becomes durable before a stage finishes what it began. */
+static void let_finish(struct supervisor *sv, struct slot *slot, bool go)
+{
+    supervisor_commit(sv);
+    slot->state = SLOT_BUSY;
+    answer(slot, go && !sv->fatal);
+}
+
+void answer_parked(struct supervisor *sv)
+{
+    for (struct slot *slot = sv->slots; slot; slot = slot->next) {
+        if (slot->state != SLOT_PARKED)
+            continue;
+        if (slot->stolen || sv->fatal)
+            let_finish(sv, slot, false);
+        else if (!has_earlier(sv, slot))
+            let_finish(sv, slot, true);
+        else if (sv->signal)
+            let_finish(sv, slot, false);
+    }
+}
+
+/* ---- what stages keep ---- */
+
+static void fact(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *item = wire_str(msg), *key = wire_str(msg), *value = wire_str(msg);
+
+    if (!msg->bad &&
+        ledger_fact_put(sv->ledger, slot->batch.id, item, key, value, sv->err))
+        supervisor_broke(sv);
+}
+
+static void store_get(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *stage = wire_str(msg), *key = wire_str(msg);
+    uint64_t revision = 0;
+    void *value = NULL;
+    size_t length = 0;
+    int64_t result = service_result(
+        sv, ledger_store_get(sv->ledger, stage, key, &value, &length, &revision, sv->err),
+        SENDIT_EABSENT);
+
+    begin_answer(slot, result);
+    if (result == SENDIT_OK) {
+        wire_put_u64(&slot->wire, revision);
+        wire_put_bytes(&slot->wire, value, length);
+    }
+    send_answer(slot);
+    free(value);
+}
+
+static void store_put(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *stage = wire_str(msg), *key = wire_str(msg);
+    uint64_t expected = wire_u64(msg);
+    bool present = wire_u64(msg) != 0;
+    size_t length;
+    const void *value = wire_bytes(msg, &length);
+    int64_t result =
+        msg->bad ? SENDIT_EINVAL
+                 : service_result(sv,
+                                  ledger_store_put(sv->ledger, stage, key, present ? value : NULL,
+                                                   length, expected, sv->err),
+                                  SENDIT_ECONFLICT);
+
+    supervisor_commit(sv);
+    answer(slot, sv->fatal ? SENDIT_EIO : result);
+}
+
+static void store_next(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *stage = wire_str(msg), *key = wire_str(msg);
+    char *next = NULL;
+    int64_t result = service_result(
+        sv, ledger_store_next(sv->ledger, stage, key, &next, sv->err), SENDIT_EABSENT);
+
+    begin_answer(slot, result);
+    if (result == SENDIT_OK)
+        wire_put_str(&slot->wire, next);
+    send_answer(slot);
+    free(next);
+}
+
+void answer_locks(struct supervisor *sv)
+{
+    for (struct slot *slot = sv->slots; slot; slot = slot->next) {
+        bool taken = false;
+
+        if (!slot->waits_for[0])
+            continue;
+        for (const struct slot *other = sv->slots; other; other = other->next)
+            taken |= other != slot && !strcmp(other->lock, slot->waits_for);
+        if (taken)
+            continue;
+        memcpy(slot->lock, slot->waits_for, sizeof(slot->lock));
+        slot->waits_for[0] = '\0';
+        answer(slot, SENDIT_OK);
+    }
+}
+
+static void store_lock(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *stage = wire_str(msg), *key = wire_str(msg);
+
+    if (slot->lock[0]) {
+        answer(slot, SENDIT_EINVAL);
+        return;
+    }
+    snprintf(slot->waits_for, sizeof(slot->waits_for), "%s\n%s", stage, key);
+    answer_locks(sv);
+}
+
+static void audit(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *stage = wire_str(msg), *event = wire_str(msg), *json = wire_str(msg);
+    int64_t result =
+        service_result(sv, ledger_audit(sv->ledger, stage, event, json, sv->err), SENDIT_EIO);
+
+    supervisor_commit(sv);
+    answer(slot, sv->fatal ? SENDIT_EIO : result);
+}
+
+static void crosswalk_get(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *domain = wire_str(msg), *original = wire_str(msg);
+    char *pseudonym = NULL;
+    int64_t since = 0, result;
+
+    result = service_result(
+        sv, ledger_crosswalk_get(sv->ledger, domain, original, &pseudonym, &since, sv->err),
+        SENDIT_EABSENT);
+    begin_answer(slot, result);
+    if (result == SENDIT_OK) {
+        wire_put_i64(&slot->wire, since);
+        wire_put_str(&slot->wire, pseudonym);
+    }
+    send_answer(slot);
+    free(pseudonym);
+}
+
+/* Durable with the SYNC of its batch at the latest: before anything is handed out by finish(). */
+static void crosswalk_put(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *domain = wire_str(msg), *original = wire_str(msg), *proposed = wire_str(msg);
+    char *pseudonym = NULL;
+    int64_t result = service_result(
+        sv,
+        ledger_crosswalk_put(sv->ledger, domain, original, proposed, &pseudonym, sv->err),
+        SENDIT_ECONFLICT);
+
+    begin_answer(slot, result);
+    if (result == SENDIT_OK)
+        wire_put_str(&slot->wire, pseudonym);
+    send_answer(slot);
+    free(pseudonym);
+}
+
+static void metric(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *stage = wire_str(msg), *name = wire_str(msg);
+    int64_t delta = wire_i64(msg);
+
+    if (!msg->bad && slot->has_batch &&
+        ledger_metric(sv->ledger, slot->batch.id, stage, name, delta, sv->err))
+        supervisor_broke(sv);
+}
+
+static void message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    const char *item = wire_str(msg);
+    int level = (int)wire_i64(msg);
+    const char *stage = wire_str(msg), *event = wire_str(msg), *text = wire_str(msg);
+
+    if (!msg->bad && slot->has_batch &&
+        ledger_message(sv->ledger, slot->batch.id, item, level, stage, event, text, sv->err))
+        supervisor_broke(sv);
+}
+
+/* ---- the feed ---- */
+
+static void feed_add(struct supervisor *sv, struct wire_msg *msg)
+{
+    struct ledger_file file = {0};
+    struct run_event event = {.type = RUN_LOOKING};
+    const char *code;
+
+    file.path = wire_str(msg);
+    file.dev = wire_u64(msg);
+    file.ino = wire_u64(msg);
+    file.size = wire_u64(msg);
+    file.mtime_ns = wire_i64(msg);
+    code = wire_str(msg);
+    file.ignored = *code ? code : NULL;
+    file.failed = wire_u64(msg) != 0;
+    if (!msg->bad && ledger_feed_add(sv->ledger, &file, sv->err))
+        supervisor_broke(sv);
+    event.n = ++sv->found;
+    supervisor_event(sv, &event);
+}
+
+static void feed_done(struct supervisor *sv, struct wire_msg *msg)
+{
+    int how = (int)wire_i64(msg);
+    const char *folder = wire_str(msg);
+
+    if (ledger_feed_when_done(sv->ledger, how, *folder ? folder : NULL, sv->err))
+        supervisor_broke(sv);
+}
+
+static void feed_close(struct supervisor *sv, struct slot *slot)
+{
+    char batch[SENDIT_ID_SIZE];
+    int result = ledger_feed_close(sv->ledger, batch, sv->err);
+
+    if (result < 0)
+        supervisor_broke(sv);
+    sv->known += result == 1;
+    answer(slot, result < 0 ? SENDIT_EIO : SENDIT_OK);
+}
+
+static void fed(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    int64_t verdict = wire_i64(msg);
+    const char *stage = wire_str(msg), *code = wire_str(msg), *text = wire_str(msg);
+
+    sv->fed = true;
+    if (verdict == SENDIT_FAIL)
+        supervisor_fatal(sv, run_is_place(code) ? ERR_PLACE : ERR_BATCH, "stage \"%s\": %s", stage,
+                         *text ? text : "the source failed and did not say why");
+    else if (verdict == SENDIT_RETRY && !sv->signal)
+        supervisor_fatal(sv, ERR_AWAY, "stage \"%s\": %s", stage,
+                         *text ? text : "the origin is away");
+    slot->state = SLOT_CLOSING;
+    supervisor_commit(sv);
+    answer(slot, 0);
+}
+
+static void feed_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    switch (msg->type) {
+    case WIRE_FEED_OPEN:
+        if (ledger_feed_open(sv->ledger, wire_str(msg), sv->err))
+            supervisor_broke(sv);
+        break;
+    case WIRE_FEED_ADD:
+        feed_add(sv, msg);
+        break;
+    case WIRE_FEED_DONE:
+        feed_done(sv, msg);
+        break;
+    case WIRE_FEED_CLOSE:
+        feed_close(sv, slot);
+        break;
+    case WIRE_FEED_FORGET:
+        ledger_feed_forget(sv->ledger);
+        break;
+    default:
+        fed(sv, slot, msg);
+        break;
+    }
+}
+
+/* ---- one message ---- */
+
+static void batch_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    switch (msg->type) {
+    case WIRE_ITEMS:
+        give_items(sv, slot);
+        break;
+    case WIRE_INSTANCE:
+        instance(sv, slot, msg);
+        break;
+    case WIRE_PASSED:
+        passed(sv, slot, msg);
+        break;
+    case WIRE_DECIDED:
+        decided(sv, slot, msg);
+        break;
+    case WIRE_SYNC:
+        slot->state = SLOT_PARKED;
+        break;
+    case WIRE_FINISHED:
+        finished(sv, slot);
+        break;
+    case WIRE_STOPPED:
+        stopped(sv, slot, msg);
+        break;
+    case WIRE_GAVE_UP:
+        gave_up(sv, slot, msg);
+        break;
+    case WIRE_FACT:
+        fact(sv, slot, msg);
+        break;
+    default: /* no worker of ours says that: what it says is not believed */
+        supervisor_fatal(sv, ERR_BATCH, "a worker sent a message that is unknown here");
+        break;
+    }
+}
+
+static void service_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    switch (msg->type) {
+    case WIRE_STORE_GET:
+        store_get(sv, slot, msg);
+        break;
+    case WIRE_STORE_PUT:
+        store_put(sv, slot, msg);
+        break;
+    case WIRE_STORE_NEXT:
+        store_next(sv, slot, msg);
+        break;
+    case WIRE_STORE_LOCK:
+        store_lock(sv, slot, msg);
+        break;
+    case WIRE_STORE_UNLOCK:
+        slot->lock[0] = '\0';
+        answer_locks(sv);
+        break;
+    case WIRE_AUDIT:
+        audit(sv, slot, msg);
+        break;
+    case WIRE_WALK_GET:
+        crosswalk_get(sv, slot, msg);
+        break;
+    case WIRE_WALK_PUT:
+        crosswalk_put(sv, slot, msg);
+        break;
+    case WIRE_METRIC:
+        metric(sv, slot, msg);
+        break;
+    default:
+        message(sv, slot, msg);
+        break;
+    }
+}
+
+void answer_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    if (msg->type == WIRE_READY) {
+        slot->state = slot->source ? SLOT_BUSY : SLOT_IDLE;
+        sv->early_deaths = 0;
+    } else if (msg->type == WIRE_BROKEN) {
+        int code = (int)wire_i64(msg);
+
+        supervisor_fatal(sv, code, "%s", wire_str(msg));
+        slot->state = SLOT_CLOSING;
+    } else if (msg->type >= WIRE_STORE_GET && msg->type <= WIRE_MESSAGE) {
+        service_message(sv, slot, msg);
+    } else if (slot->source && msg->type >= WIRE_FEED_OPEN && msg->type <= WIRE_FED) {
+        feed_message(sv, slot, msg);
+    } else if (slot->has_batch) {
+        batch_message(sv, slot, msg);
+    } else {
+        supervisor_fatal(sv, ERR_BATCH, "a worker sent a message that does not belong here");
+    }
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/run.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "services/host.h"
+
+static int find_stage(void *ctx, const char *name, const struct stage_file **ret_file,
+                      struct err *err)
+{
+    return loader_find(ctx, name, ret_file, err);
+}
+
+/* `name` as from the current folder. */
+static char *absolute(const char *name)
+{
+    char cwd[PATH_MAX];
+
+    if (!getcwd(cwd, sizeof(cwd)))
+        return NULL;
+    return file_join(cwd, name);
+}
+
+/* plugins.d beside pipeline.json. */
+static char *beside(const char *pipeline)
+{
+    char *path = absolute(pipeline), *slash = path ? strrchr(path, '/') : NULL, *folder = NULL;
+
+    if (slash) {
+        slash[slash == path] = '\0';
+        folder = file_join(path, "plugins.d");
+    }
+    free(path);
+    return folder;
+}
+
+int run_build(const struct run_request *request, struct loader **ret_loader,
+              struct plan **ret_plan, struct err *err)
+{
+    size_t n = request->n_plugins + 1, i;
+    char **folders = calloc(n, sizeof(*folders));
+    struct loader *loader = NULL;
+    int result = -1;
+
+    if (!folders)
+        return err_set(err, ERR_PLACE, "no memory");
+    for (i = 0; i < n; i++) {
+        folders[i] =
+            i + 1 < n ? absolute(request->plugins[i]) : beside(request->plan.path);
+        if (!folders[i]) {
+            err_set(err, ERR_PLACE, "the current folder cannot be read");
+            goto out;
+        }
+    }
+    loader = loader_new((const char *const *)folders, n, err);
+    if (!loader)
+        goto out;
+    result = plan_build(&request->plan, find_stage, loader, ret_plan, err);
+    if (!result) {
+        *ret_loader = loader;
+        loader = NULL;
+    }
+out:
+    loader_free(loader);
+    for (i = 0; i < n; i++)
+        free(folders[i]);
+    free(folders);
+    return result;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+bool run_is_place(const char *code)
+{
+    return ends_with(code, ".place") || ends_with(code, ".no_room") ||
+           ends_with(code, ".missing") || ends_with(code, ".unreadable");
+}
+
+static int check_stage(const struct plan *plan, const struct plan_stage *stage, int online,
+                       struct err *err)
+{
+    struct host_env env = {.plan = plan};
+    struct sendit_why why = {0};
+    struct host host;
+    sendit_verdict verdict;
+    bool bug;
+
+    if (host_init(&host, &env, stage, err))
+        return -1;
+    host_enter(&host);
+    verdict = stage->plugin->check(&host.host, online, &why);
+    bug = host.bug;
+    host_leave(&host);
+    host_fini(&host);
+    if (verdict == SENDIT_PASS && !bug)
+        return 0;
+    why.code[sizeof(why.code) - 1] = why.text[sizeof(why.text) - 1] = '\0';
+    return err_set(err, run_is_place(why.code) ? ERR_PLACE : ERR_REFUSED,
+                   "%s:%u:%u: stage \"%s\": %s", plan->path, stage->line, stage->col, stage->id,
+                   why.text[0] ? why.text : "its check() failed and did not say why");
+}
+
+int run_check(const struct plan *plan, int online, struct err *err)
+{
+    for (size_t i = 0; i < plan->n_stages; i++) {
+        const struct plan_stage *stage = &plan->stages[i];
+
+        if (stage->enabled && stage->plugin->check && check_stage(plan, stage, online, err))
+            return -1;
+    }
+    return 0;
+}
+
+int run_key_path(const struct plan *plan, char **ret_path, bool *ret_default, struct err *err)
+{
+    const char *named = NULL;
+    bool needed = false;
+
+    *ret_path = NULL;
+    for (size_t i = 0; i < plan->n_stages; i++) {
+        const struct plan_stage *stage = &plan->stages[i];
+        const struct plan_value *key;
+
+        if (!stage->enabled || !(stage->plugin->flags & SENDIT_IDENTIFIERS))
+            continue;
+        needed = true;
+        key = plan_value(stage, "key");
+        if (!key || !key->text)
+            continue;
+        if (strncmp(key->text, "file:", 5))
+            return err_set(err, ERR_REFUSED,
+                           "%s:%u:%u: stages[%zu].config.key: the site key is a file: write "
+                           "\"file:PATH\"",
+                           plan->path, key->line, key->col, i);
+        if (named && strcmp(named, key->text + 5))
+            return err_set(err, ERR_REFUSED,
+                           "%s:%u:%u: stages[%zu].config.key: another stage names another key; "
+                           "a pipeline has one",
+                           plan->path, key->line, key->col, i);
+        named = key->text + 5;
+    }
+    *ret_default = !named;
+    if (!needed)
+        return 0;
+    *ret_path = named ? strdup(named) : file_join(plan->state, "site.key");
+    return *ret_path ? 0 : err_set(err, ERR_PLACE, "no memory");
+}
+
+char *run_filters_folder(void)
+{
+    char exe[PATH_MAX], *folder = NULL, *built = NULL;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+    if (n <= 0)
+        return NULL;
+    exe[n] = '\0';
+    *strrchr(exe, '/') = '\0';
+    built = file_join(exe, "plugins.d");
+    if (built && !access(built, F_OK))
+        folder = strdup(SENDIT_SOURCE_DIR "/filters");
+    else if (built)
+        folder = file_join(exe, "../share/sendit/filters");
+    free(built);
+    return folder;
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/log.h"
+
+/* One try at one image. */
+struct try {
+    struct worker *worker;
+    const struct work_item *item;
+    struct dicom_object *object;
+    uint64_t labels;
+    char header_digest[DIGEST_HEX]; /* "" until the first stage that hands it out */
+    uint64_t pixel_length;
+    char uid[65];
+    bool handed_out; /* a stage that hands images out took it */
+};
+
+/* Where a try stands. */
+enum step { STEP_ON, STEP_ENDED, STEP_RETRY, STEP_STOP, STEP_LOST };
+
+#define TAG_SOP_INSTANCE 0x00080018u
+
+/* ---- telling the supervisor ---- */
+
+static enum step decide(struct try *try, enum ledger_item_state state, const char *stage,
+                        const char *code, const char *text)
+{
+    struct wire *wire = &try->worker->wire;
+    struct log_who who = {stage, try->worker->env.batch, try->item->id};
+
+    log_event(LOG_DEBUG, &who, code, "%s: %s", ledger_item_word(state), text);
+    wire_begin(wire, WIRE_DECIDED);
+    wire_put_str(wire, try->item->id);
+    wire_put_i64(wire, state);
+    wire_put_str(wire, stage);
+    wire_put_str(wire, code);
+    wire_put_str(wire, text);
+    return wire_send(wire) ? STEP_LOST : STEP_ENDED;
+}
+
+static enum step pass(struct try *try)
+{
+    struct worker *worker = try->worker;
+    struct wire *wire = &worker->wire;
+    char *labels = plan_label_text(worker->plan, try->labels);
+
+    if (!labels)
+        return decide(try, ITEM_FAILED, "core", "host.memory", "There was no memory for it.");
+    wire_begin(wire, WIRE_PASSED);
+    wire_put_str(wire, try->item->id);
+    wire_put_str(wire, labels);
+    wire_put_str(wire, try->header_digest);
+    wire_put_u64(wire, try->pixel_length);
+    wire_put_str(wire, try->uid);
+    free(labels);
+    return wire_send(wire) ? STEP_LOST : STEP_ENDED;
+}
+
+/* ---- duplicates ---- */
+
+/* What is written of the object: the digest of its header bytes, and where its pixels are. */
+static int digest_view(struct dicom_object *object, char ret_digest[DIGEST_HEX],
+                       struct sendit_part *ret_pixels)
+{
+    const struct sendit_file *file;
+    struct digest *digest = NULL;
+    int result = -1;
+
+    *ret_pixels = (struct sendit_part){.fd = -1};
+    if (dicom_view(dicom_dataset(object), &file) != SENDIT_OK)
+        return -1;
+    digest = digest_new();
+    if (!digest)
+        return -1;
+    for (uint32_t i = 0; i < file->n_parts; i++) {
+        const struct sendit_part *part = &file->parts[i];
+
+        if (!part->data)
+            *ret_pixels = *part;
+        else if (digest_add(digest, part->data, (size_t)part->length))
+            goto out;
+    }
+    result = digest_hex(digest, ret_digest);
+out:
+    digest_free(digest);
+    return result;
+}
+
+static bool equal_ranges(const struct sendit_part *a, const struct sendit_part *b)
+{
+    static const uint64_t block = 65536;
+    char x[65536], y[65536];
+
+    if (a->length != b->length)
+        return false;
+    for (uint64_t at = 0; at < a->length; at += block) {
+        size_t n = (size_t)(a->length - at < block ? a->length - at : block);
+
+        if (pread(a->fd, x, n, (off_t)(a->offset + at)) != (ssize_t)n ||
+            pread(b->fd, y, n, (off_t)(b->offset + at)) != (ssize_t)n || memcmp(x, y, n))
+            return false;
+    }
+    return true;
+}
+
+/* Do both originals have the same bytes of pixel data?  One that cannot be read has not. */
+static bool same_pixels(struct try *try, const char *other_path, const struct sendit_part *pixels)
+{
+    struct dicom_refusal refusal;
+    struct dicom_object *other = NULL;
+    struct sendit_part theirs;
+    char digest[DIGEST_HEX];
+    struct stat st;
+    bool same = false;
+
+    if (dicom_open(try->worker->dicom, other_path, &other, &st, &refusal))
+        return false;
+    if (!digest_view(other, digest, &theirs))
+        same = equal_ranges(pixels, &theirs);
+    dicom_close(other);
+    return same;
+}
+
+/*
+ * Before an image is handed out: is there another with its new UID?  The same again is ignored,
+ * another content under that UID is held.  The supervisor knows who was first.
+ */
+static enum step check_instance(struct try *try)
+{
+    struct wire *wire = &try->worker->wire;
+    struct sendit_part pixels;
+    struct wire_msg answer;
+    const char *uid, *path, *digest;
+    uint64_t length;
+    int64_t result;
+    bool same;
+
+    if (dicom_get(dicom_dataset(try->object), TAG_SOP_INSTANCE, &uid) != SENDIT_OK ||
+        strlen(uid) >= sizeof(try->uid) ||
+        digest_view(try->object, try->header_digest, &pixels))
+        return decide(try, ITEM_QUARANTINED, "core", "dicom.write",
+                      "The image cannot be written as a DICOM file.");
+    strcpy(try->uid, uid);
+    try->pixel_length = pixels.length;
+    wire_begin(wire, WIRE_INSTANCE);
+    wire_put_str(wire, try->item->id);
+    wire_put_str(wire, try->uid);
+    wire_put_str(wire, try->header_digest);
+    wire_put_u64(wire, try->pixel_length);
+    if (link_ask(wire, &answer, &result) || result < 0)
+        return STEP_LOST;
+    if (result == 0)
+        return STEP_ON;
+    path = wire_str(&answer);
+    digest = wire_str(&answer);
+    length = wire_u64(&answer);
+    if (answer.bad)
+        return STEP_LOST;
+    same = !strcmp(digest, try->header_digest) && length == try->pixel_length &&
+           same_pixels(try, path, &pixels);
+    return same ? decide(try, ITEM_IGNORED, "core", "import.duplicate",
+                         "The same image was there before.")
+                : decide(try, ITEM_QUARANTINED, "core", "import.conflict",
+                         "Another image with the same SOP Instance UID was there before.");
+}
+
+/* ---- one stage ---- */
+
+/* What an answer costs if the stage broke the rules of stage.h meanwhile. */
+static sendit_verdict judge(const struct worker_stage *stage, struct dicom_object *object,
+                            sendit_verdict verdict, struct sendit_why *why)
+{
+    if (stage->host.bug) {
+        snprintf(why->code, sizeof(why->code), "host.misuse");
+        snprintf(why->text, sizeof(why->text),
+                 "The stage asked the host for something that its descriptor does not allow.");
+        return SENDIT_FAIL;
+    }
+    if (dicom_tampered(object)) {
+        snprintf(why->code, sizeof(why->code), "host.undeclared");
+        snprintf(why->text, sizeof(why->text), "The stage edits and does not declare MUTATES.");
+        return SENDIT_QUARANTINE;
+    }
+    if (verdict < SENDIT_FAIL || verdict > SENDIT_RETRY) {
+        snprintf(why->code, sizeof(why->code), "host.verdict");
+        snprintf(why->text, sizeof(why->text), "The stage answered with an unknown verdict.");
+        return SENDIT_QUARANTINE;
+    }
+    why->code[sizeof(why->code) - 1] = why->text[sizeof(why->text) - 1] = '\0';
+    if (verdict != SENDIT_PASS && (!why->code[0] || !strncmp(why->code, "host.", 5)))
+        snprintf(why->code, sizeof(why->code), "%.22s.unknown", stage->plan->plugin->name);
+    return verdict;
+}
+
+static sendit_verdict call(struct try *try, struct worker_stage *stage, struct sendit_why *why,
+                           bool *ret_edited)
+{
+    struct worker *worker = try->worker;
+    char once[SENDIT_ID_SIZE], *labels = plan_label_text(worker->plan, try->labels);
+    struct sendit_item item = {.attempt = try->item->attempt + worker->retry_times,
+                               .id = try->item->id,
+                               .once_key = once,
+                               .labels = labels,
+                               .ds = dicom_dataset(try->object)};
+    sendit_verdict verdict;
+
+    if (!labels) {
+        snprintf(why->code, sizeof(why->code), "host.memory");
+        return SENDIT_RETRY;
+    }
+    worker_once(worker, stage->plan->id, try->item->id, once);
+    dicom_begin(try->object, (stage->plan->plugin->flags & SENDIT_MUTATES) != 0);
+    worker_enter(worker, stage, PAGE_ITEM);
+    verdict = stage->plan->plugin->process(stage->self, &item, why);
+    worker_leave(worker, stage);
+    *ret_edited = dicom_edited(try->object);
+    verdict = judge(stage, try->object, verdict, why);
+    if (dicom_end(try->object, verdict == SENDIT_PASS) ||
+        host_facts_settle(&worker->env, verdict == SENDIT_PASS) != SENDIT_OK) {
+        snprintf(why->code, sizeof(why->code), "host.memory");
+        verdict = SENDIT_RETRY;
+    }
+    free(labels);
+    return verdict;
+}
+
+/* PASS: what the image has now. */
+static void grant(struct try *try, const struct worker_stage *stage, bool edited)
+{
+    const struct plan_stage *plan = stage->plan;
+    uint64_t mask = 0;
+
+    if (edited && !plan_labels(try->worker->plan, "deid.verified", &mask))
+        try->labels &= ~mask;
+    if ((plan->plugin->flags & SENDIT_REIDENTIFIES) &&
+        !plan_labels(try->worker->plan,
+                     "pixels.checked filters.passed ids.replaced deid.header deid.verified", &mask))
+        try->labels &= ~mask;
+    try->labels |= plan->grants;
+    try->handed_out |= plan->egress;
+}
+
+static enum step missing_label(struct try *try, const struct worker_stage *stage)
+{
+    char *text = plan_label_text(try->worker->plan, stage->plan->needs & ~try->labels);
+    char sentence[200];
+    enum step step;
+
+    snprintf(sentence, sizeof(sentence), "It has not earned \"%s\", which this stage needs.",
+             text ? text : "a label");
+    step = decide(try, ITEM_QUARANTINED, stage->plan->id, "host.label", sentence);
+    free(text);
+    return step;
+}
+
+static enum step through_stage(struct try *try, struct worker_stage *stage,
+                               struct worker_end *ret_end)
+{
+    struct sendit_why why = {0};
+    bool edited = false;
+    enum step step;
+
+    if ((stage->plan->needs & try->labels) != stage->plan->needs)
+        return missing_label(try, stage);
+    if (stage->plan->egress && !try->header_digest[0]) {
+        step = check_instance(try);
+        if (step != STEP_ON)
+            return step;
+    }
+    if (!stage->plan->plugin->process) {
+        grant(try, stage, false);
+        return STEP_ON;
+    }
+    switch (call(try, stage, &why, &edited)) {
+    case SENDIT_PASS:
+        grant(try, stage, edited);
+        return STEP_ON;
+    case SENDIT_SKIP:
+        return STEP_ON;
+    case SENDIT_QUARANTINE:
+        return decide(try, ITEM_QUARANTINED, stage->plan->id, why.code, why.text);
+    case SENDIT_RETRY:
+        *ret_end = (struct worker_end){.stage = stage->plan->id, .why = why};
+        return STEP_RETRY;
+    default: /* FAIL: the batch stops, and a full disk is no fault of this image */
+        *ret_end = (struct worker_end){.stage = stage->plan->id, .why = why};
+        if (!run_is_place(why.code) &&
+            decide(try, ITEM_FAILED, stage->plan->id, why.code, why.text) == STEP_LOST)
+            return STEP_LOST;
+        return STEP_STOP;
+    }
+}
+
+/* ---- one image ---- */
+
+static enum step open_object(struct try *try)
+{
+    const struct work_item *item = try->item;
+    struct dicom_refusal refusal = {0};
+    struct stat st;
+    int state = ITEM_FAILED;
+
+    if (!dicom_open(try->worker->dicom, item->path, &try->object, &st, &refusal)) {
+        if (st.st_dev == item->dev && st.st_ino == item->ino &&
+            (uint64_t)st.st_size == item->size &&
+            (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == item->mtime_ns)
+            return STEP_ON;
+        return decide(try, ITEM_FAILED, "core", "import.changed",
+                      "The file changed after it was found; run again to take it as it is.");
+    }
+    if (refusal.what == DICOM_QUARANTINED)
+        state = ITEM_QUARANTINED;
+    else if (refusal.what == DICOM_IGNORED)
+        state = ITEM_IGNORED;
+    return decide(try, (enum ledger_item_state)state, "core", refusal.code, refusal.text);
+}
+
+static enum step one_try(struct try *try, struct worker_end *ret_end)
+{
+    struct worker *worker = try->worker;
+    enum step step;
+
+    worker_enter(worker, NULL, PAGE_ITEM);
+    step = open_object(try);
+    worker_leave(worker, NULL);
+    worker->env.object = try->object;
+    for (size_t i = 0; step == STEP_ON && i < worker->n_stages; i++)
+        if (worker->stages[i].in_batch)
+            step = through_stage(try, &worker->stages[i], ret_end);
+    if (step == STEP_ON && !try->handed_out && !worker->plan->dry)
+        step = decide(try, ITEM_QUARANTINED, "core", "host.not_stored",
+                      "No store took it: each answered that the image is not for it.");
+    if (step == STEP_ON)
+        step = pass(try);
+    worker->env.object = NULL;
+    dicom_close(try->object);
+    try->object = NULL;
+    return step;
+}
+
+enum worker_answer chain_take(struct worker *worker, const struct work_item *item,
+                              struct worker_end *ret_end)
+{
+    enum worker_answer answer = WORKER_WENT;
+    enum step step;
+
+    snprintf(worker->page->item, sizeof(worker->page->item), "%s", item->id);
+    worker->env.item = worker->link.item = item->id;
+    do {
+        struct try try = {.worker = worker, .item = item};
+
+        step = one_try(&try, ret_end);
+        if (step == STEP_RETRY)
+            answer = worker_pause(worker, ret_end->stage, &ret_end->why, ret_end);
+    } while (step == STEP_RETRY && answer == WORKER_WENT);
+    worker->page->item[0] = '\0';
+    worker->env.item = worker->link.item = NULL;
+    if (step == STEP_ENDED) {
+        worker->retry_since = 0;
+        worker->retry_times = 0;
+    }
+    if (step == STEP_LOST)
+        return WORKER_LOST;
+    return step == STEP_STOP ? WORKER_STOP : answer;
+}

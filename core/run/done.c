@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * done.c - what becomes of originals when their batch is closed: `when_done` of its source.
+ *
+ * It happens after the batch is durable, and only to files that are still those that were read.
+ * A file that is quarantined or failed stays where it is.
+ */
+#include "run/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+
+struct doing {
+    const struct ledger_batch *batch;
+    char *target; /* folder that files move to; NULL: they are deleted */
+    unsigned left;
+};
+
+static bool unchanged(const struct ledger_item *item)
+{
+    struct stat st;
+
+    return !lstat(item->path, &st) && S_ISREG(st.st_mode) && st.st_dev == item->dev &&
+           st.st_ino == item->ino && (uint64_t)st.st_size == item->size &&
+           (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == item->mtime_ns;
+}
+
+/* Copy to `to` on another file system, durable before the original goes. */
+static int copy_over(const char *from, const char *to)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), out = -1, result = -1;
+    struct stat st;
+    off_t left;
+
+    if (in < 0 || fstat(in, &st))
+        goto out;
+    out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode & 0777);
+    if (out < 0)
+        goto out;
+    for (left = st.st_size; left > 0;) {
+        ssize_t n = copy_file_range(in, NULL, out, NULL, (size_t)left, 0);
+
+        if (n <= 0)
+            goto out;
+        left -= n;
+    }
+    result = fsync(out);
+out:
+    if (out >= 0 && (close(out) || result)) {
+        unlink(to);
+        result = -1;
+    }
+    if (in >= 0)
+        close(in);
+    return result;
+}
+
+static int move_file(const char *from, const char *folder)
+{
+    const char *slash = strrchr(from, '/');
+    char *to = file_join(folder, slash ? slash + 1 : from);
+    struct stat st;
+    int result = -1;
+
+    if (!to || !lstat(to, &st)) /* never over another file */
+        goto out;
+    result = rename(from, to);
+    if (result && errno == EXDEV && !(result = copy_over(from, to)))
+        result = unlink(from);
+out:
+    free(to);
+    return result;
+}
+
+static int one_file(void *ctx, const struct ledger_item *item)
+{
+    struct doing *doing = ctx;
+    bool ours = item->state == ITEM_STORED || item->state == ITEM_CHECKED ||
+                (item->state == ITEM_IGNORED && !strcmp(item->code, "import.duplicate"));
+
+    if (!ours)
+        return 0;
+    if (!unchanged(item)) {
+        if (access(item->path, F_OK) == 0)
+            doing->left++;
+        return 0;
+    }
+    if (doing->target ? move_file(item->path, doing->target) : unlink(item->path))
+        doing->left++;
+    return 0;
+}
+
+/* The last component of the batch's folder below the folder of `when_done`. */
+static char *target_folder(const struct ledger_batch *batch)
+{
+    const char *slash = strrchr(batch->key, '/');
+
+    return batch->done_folder ? file_join(batch->done_folder, slash ? slash + 1 : batch->key)
+                              : NULL;
+}
+
+/* A batch in ERROR is marked by its folder's name, `NAME.err`, its files as they are. */
+static void mark_error(const struct ledger_batch *batch, struct doing *doing)
+{
+    size_t n = strlen(batch->key) + sizeof(".err");
+    char *to = malloc(n);
+    struct stat st;
+
+    if (to) {
+        snprintf(to, n, "%s.err", batch->key);
+        if (!lstat(to, &st) || rename(batch->key, to))
+            doing->left++;
+    }
+    free(to);
+}
+
+static void move_or_delete(struct supervisor *sv, const struct ledger_batch *batch,
+                           struct doing *doing)
+{
+    if (batch->when_done == SENDIT_MOVE) {
+        doing->target = target_folder(batch);
+        if (!doing->target || file_mkdirs(doing->target, 0700)) {
+            doing->left++;
+            return;
+        }
+    }
+    if (ledger_items(sv->ledger, batch->id, 0, one_file, doing, sv->err))
+        supervisor_broke(sv);
+    if (doing->target && file_sync_folder(doing->target))
+        doing->left++;
+    (void)rmdir(batch->key); /* only if nothing is left in it */
+}
+
+void done_carry_out(struct supervisor *sv, const char *id)
+{
+    struct ledger_batch batch;
+    struct doing doing = {.batch = &batch};
+    struct log_who who = {NULL, id, NULL};
+
+    if (ledger_batch_get(sv->ledger, id, &batch, sv->err))
+        return;
+    if (batch.when_done == SENDIT_LEAVE)
+        goto out;
+    if (batch.state != BATCH_ERROR)
+        move_or_delete(sv, &batch, &doing);
+    else if (batch.when_done == SENDIT_MOVE)
+        mark_error(&batch, &doing);
+    if (doing.left) {
+        log_event(LOG_WARN, &who, "batch.left", "%u originals could not be moved or deleted.",
+                  doing.left);
+        if (ledger_message(sv->ledger, id, "", LOG_WARN, "core", "done.left",
+                           "Originals could not be moved or deleted: they are where they were.",
+                           sv->err))
+            supervisor_broke(sv);
+    }
+    if (ledger_done_settled(sv->ledger, id, sv->err))
+        supervisor_broke(sv);
+    supervisor_commit(sv);
+out:
+    free(doing.target);
+    ledger_batch_fini(&batch);
+}
+
+static int again(void *ctx, const char *batch)
+{
+    done_carry_out(ctx, batch);
+    return 0;
+}
+
+void done_left_over(struct supervisor *sv)
+{
+    if (ledger_done_pending(sv->ledger, again, sv, sv->err))
+        supervisor_broke(sv);
+}

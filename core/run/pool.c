@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+/* ---- starting ---- */
+
+/* In the child: nothing but the three standard streams, the socket and the page stay open. */
+static void become_worker(int sock, int page, pid_t parent)
+{
+    char *const argv[] = {(char[]){"sendit"}, (char[]){RUN_WORKER_ARGUMENT}, NULL};
+    sigset_t none;
+    int null;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1); /* it died before we asked to be told */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || (sock = fcntl(sock, F_DUPFD, 10)) < 0 ||
+        (page = fcntl(page, F_DUPFD, 10)) < 0 || dup2(sock, WORKER_SOCKET) < 0 ||
+        dup2(page, WORKER_PAGE) < 0)
+        _exit(1);
+    close_range(WORKER_PAGE + 1, UINT_MAX, 0);
+    execv("/proc/self/exe", argv);
+    _exit(1);
+}
+
+static void put_list(struct wire *wire, const char *const *list, size_t n)
+{
+    wire_put_u64(wire, n);
+    for (size_t i = 0; i < n; i++)
+        wire_put_str(wire, list[i]);
+}
+
+static int send_setup(struct supervisor *sv, struct slot *slot)
+{
+    const struct run_request *request = sv->options->request;
+    const struct plan *plan = sv->options->plan;
+    struct wire *wire = &slot->wire;
+
+    wire_begin(wire, WIRE_SETUP);
+    wire_put_u64(wire, slot->source);
+    wire_put_u64(wire, (uint64_t)log_threshold());
+    wire_put_str(wire, plan->path);
+    wire_put_bytes(wire, plan->text, plan->text_len);
+    wire_put_str(wire, request->plan.state);
+    put_list(wire, request->plan.sets, request->plan.n_sets);
+    put_list(wire, request->plan.folders, request->plan.n_folders);
+    put_list(wire, request->plugins, request->n_plugins);
+    wire_put_str(wire, plan->digest);
+    wire_put_str(wire, sv->key_path);
+    wire_put_str(wire, sv->key.fingerprint);
+    wire_put_str(wire, ledger_uuid(sv->ledger));
+    wire_put_str(wire, sv->scratch);
+    wire_put_str(wire, sv->filters);
+    return wire_send(wire);
+}
+
+static void free_slot(struct slot *slot)
+{
+    wire_fini(&slot->wire);
+    if (slot->page)
+        munmap(slot->page, sizeof(*slot->page));
+    if (slot->has_batch)
+        ledger_batch_fini(&slot->batch);
+    free(slot);
+}
+
+static struct run_page *make_page(int *ret_fd)
+{
+    struct run_page *page;
+
+    *ret_fd = memfd_create("sendit-page", MFD_CLOEXEC);
+    if (*ret_fd < 0 || ftruncate(*ret_fd, sizeof(*page)))
+        return NULL;
+    page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, *ret_fd, 0);
+    return page == MAP_FAILED ? NULL : page;
+}
+
+struct slot *pool_spawn(struct supervisor *sv, bool source)
+{
+    struct slot *slot = calloc(1, sizeof(*slot));
+    int pair[2] = {-1, -1}, page = -1;
+    pid_t parent = getpid();
+
+    if (!slot)
+        goto fail;
+    wire_init(&slot->wire, -1, WIRE_ANSWERS);
+    slot->source = source;
+    slot->page = make_page(&page);
+    if (!slot->page || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        goto fail;
+    slot->pid = fork();
+    if (slot->pid == 0)
+        become_worker(pair[1], page, parent);
+    if (slot->pid < 0 || fcntl(pair[0], F_SETFL, O_NONBLOCK))
+        goto fail;
+    slot->wire.fd = pair[0];
+    close(pair[1]);
+    close(page);
+    slot->next = sv->slots;
+    sv->slots = slot;
+    if (send_setup(sv, slot))
+        log_event(LOG_DEBUG, NULL, "worker.lost", "A worker ended before it was set up.");
+    return slot;
+fail:
+    if (pair[0] >= 0) {
+        close(pair[0]);
+        close(pair[1]);
+    }
+    if (page >= 0)
+        close(page);
+    if (slot)
+        free_slot(slot);
+    supervisor_fatal(sv, ERR_PLACE, "cannot start a worker: %s", strerror(errno));
+    return NULL;
+}
+
+/* ---- stopping ---- */
+
+void pool_stop(struct supervisor *sv)
+{
+    for (struct slot *slot = sv->slots; slot; slot = slot->next)
+        atomic_store(&slot->page->stop, 1);
+}
+
+void pool_kill(struct supervisor *sv)
+{
+    for (struct slot *slot = sv->slots; slot; slot = slot->next)
+        kill(slot->pid, SIGKILL);
+}
+
+void pool_check_timeouts(struct supervisor *sv)
+{
+    int64_t limit = sv->options->plan->run[PLAN_STAGE_TIMEOUT].number;
+    struct timespec clock;
+    int64_t now;
+
+    clock_gettime(CLOCK_BOOTTIME, &clock);
+    now = (int64_t)clock.tv_sec * 1000 + clock.tv_nsec / 1000000;
+    for (struct slot *slot = sv->slots; slot; slot = slot->next) {
+        int64_t since = atomic_load(&slot->page->since_ms);
+
+        if (!since || now - since < limit || slot->timed_out ||
+            atomic_load(&slot->page->phase) == PAGE_FEED)
+            continue;
+        slot->timed_out = true;
+        kill(slot->pid, SIGKILL);
+    }
+}
+
+/* ---- dying ---- */
+
+static struct trouble *trouble_of(struct supervisor *sv, const char *batch, const char *item)
+{
+    struct trouble *trouble;
+
+    for (trouble = sv->troubles; trouble; trouble = trouble->next)
+        if (!strcmp(trouble->batch, batch) && !strcmp(trouble->item, item))
+            return trouble;
+    trouble = calloc(1, sizeof(*trouble));
+    if (!trouble)
+        return NULL;
+    snprintf(trouble->batch, sizeof(trouble->batch), "%s", batch);
+    snprintf(trouble->item, sizeof(trouble->item), "%s", item);
+    trouble->next = sv->troubles;
+    sv->troubles = trouble;
+    return trouble;
+}
+
+void pool_release(struct supervisor *sv, struct slot *slot)
+{
+    char **again = realloc(sv->again, (sv->n_again + 1) * sizeof(*again));
+
+    if (!again) {
+        supervisor_fatal(sv, ERR_PLACE, "no memory");
+        return;
+    }
+    sv->again = again;
+    again[sv->n_again] = slot->batch.key;
+    sv->n_again++;
+    slot->batch.key = NULL;
+    if (ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
+        ledger_release(sv->ledger, slot->batch.id, sv->err))
+        supervisor_broke(sv);
+    ledger_batch_fini(&slot->batch);
+    slot->has_batch = false;
+    sv->queue_empty = false;
+}
+
+/* In words, what ended the worker. */
+static void describe_death(const struct slot *slot, int status, char text[80])
+{
+    if (slot->timed_out)
+        snprintf(text, 80, "did not answer within stage_timeout");
+    else if (WIFSIGNALED(status))
+        snprintf(text, 80, "crashed (%s)", strsignal(WTERMSIG(status)));
+    else
+        snprintf(text, 80, "ended its worker (exit status %d)", WEXITSTATUS(status));
+}
+
+/* The image or the batch that a worker died on has cost too much. */
+static void condemn(struct supervisor *sv, struct slot *slot, const char *item, const char *stage,
+                    const char *code, const char *how)
+{
+    char text[220];
+
+    if (item[0]) {
+        struct ledger_item verdict = {.id = item,
+                                      .batch = slot->batch.id,
+                                      .state = ITEM_QUARANTINED,
+                                      .stage = stage,
+                                      .code = code,
+                                      .text = text};
+
+        snprintf(text, sizeof(text), "The stage %s on this image, each time it was tried.", how);
+        if (ledger_item_decide(sv->ledger, &verdict, sv->err))
+            supervisor_broke(sv);
+        sv->done++;
+        return;
+    }
+    snprintf(text, sizeof(text), "The stage %s, each time the batch was tried.", how);
+    if (ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, text, sv->err) ||
+        ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
+        ledger_items_fail(sv->ledger, slot->batch.id, "batch.stopped", stage, text, sv->err))
+        supervisor_broke(sv);
+}
+
+static void blame(struct supervisor *sv, struct slot *slot, int status)
+{
+    const struct plan *plan = sv->options->plan;
+    int32_t index = atomic_load(&slot->page->stage);
+    bool known = index >= 0 && (size_t)index < plan->n_stages;
+    const char *stage = known ? plan->stages[index].id : "core";
+    bool outside = !slot->timed_out && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    char item[SENDIT_ID_SIZE], how[80];
+    struct trouble *trouble;
+    struct log_who who = {stage, slot->batch.id, item};
+    uint32_t tries;
+
+    memcpy(item, slot->page->item, sizeof(item));
+    item[sizeof(item) - 1] = '\0';
+    trouble = trouble_of(sv, slot->batch.id, item);
+    if (!trouble) {
+        supervisor_fatal(sv, ERR_PLACE, "no memory");
+        return;
+    }
+    describe_death(slot, status, how);
+    log_event(LOG_WARN, &who, "worker.died", "A worker was lost: the stage %s.", how);
+    if (item[0] && ledger_item_tried(sv->ledger, item, &tries, sv->err))
+        supervisor_broke(sv);
+    if (outside)
+        trouble->kills++;
+    else
+        trouble->crashes++;
+    if (trouble->crashes >= 2)
+        condemn(sv, slot, item, stage, slot->timed_out ? "host.timeout" : "host.crashed", how);
+    else if (trouble->kills >= SUPERVISOR_MAX_KILLS)
+        condemn(sv, slot, item, stage, "host.killed", "was killed from outside");
+}
+
+/* A worker that had no batch. */
+static void bury_without_batch(struct supervisor *sv, struct slot *slot)
+{
+    if (slot->source && !sv->fed)
+        supervisor_fatal(sv, ERR_BATCH, "the source ended before it had fed everything; what it "
+                                        "fed is in QUEUE");
+    else if (slot->state == SLOT_STARTING && ++sv->early_deaths >= 3)
+        supervisor_fatal(sv, ERR_REFUSED, "workers end as soon as they are started");
+}
+
+/* Its batch goes on with another worker, unless nothing of it is left. */
+static void put_back(struct supervisor *sv, struct slot *slot)
+{
+    struct ledger_batch now;
+
+    if (ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
+        ledger_batch_get(sv->ledger, slot->batch.id, &now, sv->err)) {
+        supervisor_broke(sv);
+        return;
+    }
+    if (now.counts.waiting) {
+        pool_release(sv, slot);
+    } else {
+        answer_close_batch(sv, slot->batch.id, false);
+        ledger_batch_fini(&slot->batch);
+        slot->has_batch = false;
+    }
+    ledger_batch_fini(&now);
+}
+
+void pool_bury(struct supervisor *sv, struct slot *slot)
+{
+    struct slot **at = &sv->slots;
+    int status = 0;
+
+    while (waitpid(slot->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    while (*at != slot)
+        at = &(*at)->next;
+    *at = slot->next;
+    if (slot->has_batch) {
+        if (!sv->hurry && !sv->fatal)
+            blame(sv, slot, status);
+        put_back(sv, slot);
+        supervisor_commit(sv);
+    } else if (slot->state != SLOT_CLOSING) {
+        bury_without_batch(sv, slot);
+    }
+    free_slot(slot);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run.h - what the commands ask of run/: build loader and plan, check the stages, run.
+ *
+ * The supervisor is the process of `sendit run`: it alone has the ledger.  Workers are the same
+ * program, started anew by fork and exec as run_worker(), which talk to it over a socket pair
+ * (wire.h).  They build the plan again from the bytes that the supervisor read, and load the
+ * same bytes of each stage, or stop the run.
+ */
+#ifndef SENDIT_RUN_RUN_H
+#define SENDIT_RUN_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "deid/identity.h"
+#include "ledger/ledger.h"
+#include "load/load.h"
+#include "plan/plan.h"
+
+/* What a plan is made of; all borrowed. */
+struct run_request {
+    struct plan_request plan;
+    const char *const *plugins; /* --plugins, as the user wrote them */
+    size_t n_plugins;
+};
+
+/* The site's folders, in order (--plugins, then plugins.d beside pipeline.json), loader and plan.
+ * Both are the caller's to free, the plan first. */
+int run_build(const struct run_request *request, struct loader **ret_loader,
+              struct plan **ret_plan, struct err *err);
+
+/* Call check() of each enabled stage; the first that does not pass is the error: ERR_REFUSED, or
+ * ERR_PLACE by run_is_place(). */
+int run_check(const struct plan *plan, int online, struct err *err);
+
+/* Does a stage's reason code say that a place is full or cannot be used?  Those that end in .place,
+ * .no_room, .missing and .unreadable: then the run ends with ERR_PLACE and the batch waits. */
+bool run_is_place(const char *code);
+
+/* ---- the site key ---- */
+
+/* The file of the site key: `key` of a stage that makes identities, else site.key in the state
+ * folder.  *ret_path is the caller's; NULL if no enabled stage needs a key.  *ret_default says
+ * that nobody named it, so that it may be made. */
+int run_key_path(const struct plan *plan, char **ret_path, bool *ret_default, struct err *err);
+
+/* The folder of the tables and recipes that ship; the caller frees it. */
+char *run_filters_folder(void);
+
+/* ---- running ---- */
+
+enum run_event_type {
+    RUN_LOOKING,  /* the source is at work: `n` files so far */
+    RUN_BATCH,    /* a batch ended: `batch` */
+    RUN_PROGRESS, /* a few times a second: n of total images */
+    RUN_KEY_MADE, /* `text` is the fingerprint, `path` where it is */
+    RUN_ENDED     /* no event comes after */
+};
+struct run_event {
+    enum run_event_type type;
+    unsigned long long n, total;
+    const struct ledger_batch *batch;
+    const char *text, *path;
+};
+
+struct run_options {
+    const struct run_request *request; /* as it was for run_build() */
+    const struct plan *plan;
+    int workers;                       /* 0: as the plan says */
+    void (*event)(void *ctx, const struct run_event *event);
+    void *ctx;
+};
+
+struct run_summary {
+    struct ledger_counts counts; /* of what this run touched */
+    unsigned long long batches, known_batches;
+    double seconds;
+    int signal; /* that stopped it, or 0 */
+};
+
+/* Feed, work, close.  The exit status of house.md; `err` has a sentence for 3, 4 and 75, and for 1
+ * if there is more to say than "a batch is in ERROR". */
+int run_pipeline(const struct run_options *options, struct ledger *ledger,
+                 struct run_summary *ret_summary, struct err *err);
+
+/* The life of a worker: the supervisor's descriptors are WORKER_SOCKET and WORKER_PAGE. */
+#define RUN_WORKER_ARGUMENT "--worker"
+int run_worker(void);
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * supervisor.h - inside `sendit run`: the workers, and the loop that answers them.
+ *
+ * One thread.  Whatever cannot be written into the ledger stops the run: `fatal` is then set.
+ */
+#ifndef SENDIT_RUN_SUPERVISOR_H
+#define SENDIT_RUN_SUPERVISOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "run/page.h"
+#include "run/run.h"
+#include "run/wire.h"
+
+/* Workers beyond the number asked for, which may wait until earlier batches have finished. */
+#define SUPERVISOR_MAX_PARKED 32
+/* How often an image may be there when its worker is killed from outside. */
+#define SUPERVISOR_MAX_KILLS 5
+
+enum slot_state { SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_PARKED, SLOT_CLOSING };
+
+struct slot {
+    struct slot *next;
+    pid_t pid;
+    struct wire wire;
+    struct run_page *page;
+    enum slot_state state;
+    bool source;
+    bool timed_out;            /* we killed it: stage_timeout */
+    bool stolen;               /* an earlier batch has an image of its batch: do it again */
+    bool has_batch;
+    struct ledger_batch batch;
+    char last[SENDIT_ID_SIZE]; /* the last item that was sent */
+    char lock[320];            /* "STAGE\nKEY" that it holds, or "" */
+    char waits_for[320];       /* the same that it waits for, or "" */
+};
+
+/* What an image or a batch (item "") has cost so far. */
+struct trouble {
+    struct trouble *next;
+    char batch[SENDIT_ID_SIZE], item[SENDIT_ID_SIZE];
+    unsigned crashes, kills;
+};
+
+struct supervisor {
+    const struct run_options *options;
+    struct ledger *ledger;
+    struct err *err;     /* the caller's */
+    bool fatal;          /* `err` is set: come to an end */
+    int signal;          /* that stopped us, or 0 */
+    bool hurry;          /* the second signal */
+    int signals;         /* signalfd */
+    struct slot *slots;
+    struct trouble *troubles;
+    char **again;        /* keys of batches that were put back, PHI */
+    size_t n_again;
+    int n_workers;
+    bool queue_empty;    /* the last claim found nothing */
+    bool fed;            /* the source is through */
+    unsigned early_deaths;
+    char *key_path;      /* of the site key, or NULL */
+    struct identity_key key;
+    char *scratch, *filters;
+    unsigned long long found, done, total, batches, known, errors;
+    int64_t pending_since, progress_at;
+};
+
+/* Set `fatal`; the first sentence stands. */
+__attribute__((format(printf, 3, 4))) void supervisor_fatal(struct supervisor *sv, int code,
+                                                            const char *text, ...);
+/* A ledger function failed: `err` is filled already. */
+void supervisor_broke(struct supervisor *sv);
+void supervisor_commit(struct supervisor *sv);
+void supervisor_event(struct supervisor *sv, const struct run_event *event);
+
+/* pool.c */
+struct slot *pool_spawn(struct supervisor *sv, bool source);
+/* The worker is gone: what its death means for image and batch; frees the slot. */
+void pool_bury(struct supervisor *sv, struct slot *slot);
+void pool_check_timeouts(struct supervisor *sv);
+void pool_stop(struct supervisor *sv); /* ask all to come to an end */
+void pool_kill(struct supervisor *sv); /* now */
+/* Put its batch back into the queue. */
+void pool_release(struct supervisor *sv, struct slot *slot);
+
+/* answer.c: what a worker said. */
+void answer_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg);
+/* Let those that are parked finish, if nothing earlier is left. */
+void answer_parked(struct supervisor *sv);
+/* Give locks that are free to those that wait. */
+void answer_locks(struct supervisor *sv);
+/* The end of a batch in the ledger, its event, what becomes of its files. */
+void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped);
+
+/* done.c: carry out `when_done` of a closed batch. */
+void done_carry_out(struct supervisor *sv, const char *batch);
+/* Those that a run before this one could not carry out any more. */
+void done_left_over(struct supervisor *sv);
+
+#endif

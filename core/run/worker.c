@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/log.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* ---- around callbacks ---- */
+
+int64_t worker_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void worker_enter(struct worker *worker, struct worker_stage *stage, enum page_phase phase)
+{
+    atomic_store(&worker->page->stage, stage ? stage->index : -1);
+    atomic_store(&worker->page->phase, (uint32_t)phase);
+    atomic_store(&worker->page->since_ms, worker_clock());
+    if (stage)
+        host_enter(&stage->host);
+}
+
+void worker_leave(struct worker *worker, struct worker_stage *stage)
+{
+    if (stage)
+        host_leave(&stage->host);
+    atomic_store(&worker->page->since_ms, 0);
+    atomic_store(&worker->page->phase, PAGE_IDLE);
+    atomic_store(&worker->page->stage, -1);
+}
+
+void worker_once(const struct worker *worker, const char *stage, const char *id,
+                 char ret_key[SENDIT_ID_SIZE])
+{
+    char text[3 * SENDIT_ID_SIZE + 256], hex[DIGEST_HEX] = "";
+    int n = snprintf(text, sizeof(text), "%s\n%s\n%s", worker->uuid, stage, id);
+
+    ret_key[0] = '\0';
+    if (n > 0 && (size_t)n < sizeof(text) && !digest_of(text, (size_t)n, hex))
+        snprintf(ret_key, SENDIT_ID_SIZE, "%.32s", hex);
+}
+
+enum worker_answer worker_pause(struct worker *worker, const char *stage,
+                                const struct sendit_why *why, struct worker_end *ret_end)
+{
+    const struct timespec slice = {0, 50000000};
+    int64_t now = worker_clock(), wait, until;
+    uint32_t doublings = worker->retry_times < 6 ? worker->retry_times : 6;
+
+    if (!worker->retry_since)
+        worker->retry_since = now;
+    ret_end->stage = stage;
+    ret_end->why = *why;
+    if (now - worker->retry_since >= worker->plan->run[PLAN_RETRY_FOR].number) {
+        ret_end->timed_out = true;
+        return WORKER_GIVE_UP;
+    }
+    worker->retry_times++;
+    wait = why->retry_after_s ? (int64_t)why->retry_after_s * 1000 : 500ll << doublings;
+    for (until = now + wait; worker_clock() < until;) {
+        if (atomic_load(&worker->page->stop))
+            return WORKER_GIVE_UP;
+        nanosleep(&slice, NULL);
+    }
+    return WORKER_WENT;
+}
+
+static void settled(struct worker *worker)
+{
+    worker->retry_since = 0;
+    worker->retry_times = 0;
+}
+
+sendit_verdict worker_verdict(const struct worker_stage *stage, sendit_verdict verdict,
+                              struct sendit_why *why)
+{
+    bool known = verdict >= SENDIT_FAIL && verdict <= SENDIT_RETRY &&
+                 verdict != SENDIT_QUARANTINE;
+
+    why->code[sizeof(why->code) - 1] = why->text[sizeof(why->text) - 1] = '\0';
+    if (stage->host.bug || !known) {
+        snprintf(why->code, sizeof(why->code), "%s",
+                 stage->host.bug ? "host.misuse" : "host.verdict");
+        snprintf(why->text, sizeof(why->text), "%s",
+                 stage->host.bug
+                     ? "The stage asked the host for something that its descriptor does not allow."
+                     : "The stage answered with a verdict that does not fit here.");
+        return SENDIT_FAIL;
+    }
+    if (verdict != SENDIT_PASS && (!why->code[0] || !strncmp(why->code, "host.", 5)))
+        snprintf(why->code, sizeof(why->code), "%.22s.unknown", stage->plan->plugin->name);
+    return verdict;
+}
+
+/* ---- opening ---- */
+
+enum worker_answer worker_open(struct worker *worker, struct worker_stage *stage,
+                               struct worker_end *ret_end)
+{
+    while (!stage->open) {
+        struct sendit_why why = {0};
+        enum worker_answer answer;
+        sendit_verdict verdict;
+
+        worker_enter(worker, stage, PAGE_OPEN);
+        verdict = stage->plan->plugin->open(&stage->host.host, &stage->self, &why);
+        worker_leave(worker, stage);
+        stage->open = verdict == SENDIT_PASS;
+        verdict = worker_verdict(stage, verdict, &why);
+        if (verdict == SENDIT_PASS)
+            break;
+        if (verdict != SENDIT_RETRY) {
+            *ret_end = (struct worker_end){.stage = stage->plan->id, .why = why};
+            return WORKER_STOP;
+        }
+        answer = worker_pause(worker, stage->plan->id, &why, ret_end);
+        if (answer != WORKER_WENT)
+            return answer;
+    }
+    settled(worker);
+    return WORKER_WENT;
+}
+
+static void close_stages(struct worker *worker)
+{
+    for (size_t i = worker->n_stages; i-- > 0;) {
+        struct worker_stage *stage = &worker->stages[i];
+
+        if (stage->open)
+            stage->plan->plugin->close(stage->self);
+        stage->open = false;
+    }
+}
+
+/* ---- a batch ---- */
+
+typedef enum worker_answer batch_call_fn(struct worker *, struct worker_stage *,
+                                         const struct sendit_batch *, struct worker_end *);
+
+/* begin(), finish() or abandon() of a stage; one that it left out passes. */
+static sendit_verdict call_batch(struct worker *worker, struct worker_stage *stage,
+                                 enum page_phase phase, sendit_batch_fn *call,
+                                 const struct sendit_batch *batch, struct sendit_why *why)
+{
+    char once[SENDIT_ID_SIZE];
+    struct sendit_batch own = *batch;
+    sendit_verdict verdict;
+
+    if (!call)
+        return SENDIT_PASS;
+    worker_once(worker, stage->plan->id, batch->id, once);
+    own.once_key = once;
+    worker_enter(worker, stage, phase);
+    verdict = call(stage->self, &own, why);
+    worker_leave(worker, stage);
+    return worker_verdict(stage, verdict, why);
+}
+
+static enum worker_answer begin_stage(struct worker *worker, struct worker_stage *stage,
+                                      const struct sendit_batch *batch,
+                                      struct worker_end *ret_end)
+{
+    for (;;) {
+        struct sendit_why why = {0};
+        sendit_verdict verdict =
+            call_batch(worker, stage, PAGE_BEGIN, stage->plan->plugin->begin, batch, &why);
+        enum worker_answer answer;
+
+        stage->in_batch = verdict == SENDIT_PASS;
+        if (verdict == SENDIT_PASS || verdict == SENDIT_SKIP)
+            break;
+        if (verdict != SENDIT_RETRY) {
+            *ret_end = (struct worker_end){.stage = stage->plan->id, .why = why};
+            return WORKER_STOP;
+        }
+        answer = worker_pause(worker, stage->plan->id, &why, ret_end);
+        if (answer != WORKER_WENT)
+            return answer;
+    }
+    settled(worker);
+    return WORKER_WENT;
+}
+
+static enum worker_answer finish_stage(struct worker *worker, struct worker_stage *stage,
+                                       const struct sendit_batch *batch,
+                                       struct worker_end *ret_end)
+{
+    while (stage->in_batch) {
+        struct sendit_why why = {0};
+        sendit_verdict verdict =
+            call_batch(worker, stage, PAGE_FINISH, stage->plan->plugin->finish, batch, &why);
+        enum worker_answer answer;
+
+        if (verdict == SENDIT_PASS) {
+            stage->in_batch = false;
+            break;
+        }
+        if (verdict != SENDIT_RETRY) {
+            *ret_end = (struct worker_end){.stage = stage->plan->id, .why = why};
+            return WORKER_STOP;
+        }
+        answer = worker_pause(worker, stage->plan->id, &why, ret_end);
+        if (answer != WORKER_WENT)
+            return answer;
+    }
+    settled(worker);
+    return WORKER_WENT;
+}
+
+static void abandon_stages(struct worker *worker, const struct sendit_batch *batch)
+{
+    for (size_t i = 0; i < worker->n_stages; i++) {
+        struct worker_stage *stage = &worker->stages[i];
+        struct log_who who = {stage->plan->id, batch->id, NULL};
+        struct sendit_why why = {0};
+
+        if (!stage->in_batch)
+            continue;
+        if (call_batch(worker, stage, PAGE_FINISH, stage->plan->plugin->abandon, batch, &why) !=
+            SENDIT_PASS)
+            log_event(LOG_WARN, &who, "batch.abandoned",
+                      "The stage could not put down all that it had begun.");
+        stage->in_batch = false;
+    }
+}
+
+/* Ask for the next items: how many came, -1 if the supervisor is gone. */
+static int next_items(struct worker *worker, struct work_item *items, size_t max)
+{
+    struct wire_msg answer;
+    int64_t n;
+
+    wire_begin(&worker->wire, WIRE_ITEMS);
+    if (link_ask(&worker->wire, &answer, &n) || n < 0 || (uint64_t)n > max)
+        return -1;
+    for (int64_t i = 0; i < n; i++) {
+        struct work_item *item = &items[i];
+
+        memset(item, 0, sizeof(*item));
+        snprintf(item->id, sizeof(item->id), "%s", wire_str(&answer));
+        item->path = strdup(wire_str(&answer));
+        item->dev = wire_u64(&answer);
+        item->ino = wire_u64(&answer);
+        item->size = wire_u64(&answer);
+        item->mtime_ns = wire_i64(&answer);
+        item->attempt = (uint32_t)wire_u64(&answer);
+        if (!item->path || answer.bad)
+            return -1;
+    }
+    return (int)n;
+}
+
+static enum worker_answer take_items(struct worker *worker, struct worker_end *ret_end)
+{
+    enum { MANY = 64 };
+    struct work_item items[MANY];
+    enum worker_answer answer = WORKER_WENT;
+
+    for (;;) {
+        int n = next_items(worker, items, MANY);
+
+        if (n < 0)
+            return WORKER_LOST;
+        for (int i = 0; i < n; i++) {
+            if (answer == WORKER_WENT && !atomic_load(&worker->page->stop))
+                answer = chain_take(worker, &items[i], ret_end);
+            free(items[i].path);
+        }
+        if (answer != WORKER_WENT || !n || atomic_load(&worker->page->stop))
+            return answer;
+    }
+}
+
+/* All images are through, or as many as there was time for: may the stages finish? */
+static enum worker_answer sync_batch(struct worker *worker, bool *ret_go)
+{
+    struct wire_msg answer;
+    int64_t go;
+
+    wire_begin(&worker->wire, WIRE_SYNC);
+    if (link_ask(&worker->wire, &answer, &go))
+        return WORKER_LOST;
+    *ret_go = go == 1;
+    return WORKER_WENT;
+}
+
+static enum worker_answer each_stage(struct worker *worker, batch_call_fn *call,
+                                     const struct sendit_batch *batch, struct worker_end *ret_end)
+{
+    enum worker_answer answer = WORKER_WENT;
+
+    for (size_t i = 0; answer == WORKER_WENT && i < worker->n_stages; i++)
+        answer = call(worker, &worker->stages[i], batch, ret_end);
+    return answer;
+}
+
+static enum worker_answer do_batch(struct worker *worker, const struct sendit_batch *batch,
+                                   bool *ret_finished, struct worker_end *ret_end)
+{
+    enum worker_answer answer = WORKER_WENT;
+    bool go = false;
+
+    for (size_t i = 0; answer == WORKER_WENT && i < worker->n_stages; i++)
+        answer = worker_open(worker, &worker->stages[i], ret_end);
+    if (answer == WORKER_WENT)
+        answer = each_stage(worker, begin_stage, batch, ret_end);
+    if (answer == WORKER_WENT)
+        answer = take_items(worker, ret_end);
+    if (answer == WORKER_WENT)
+        answer = sync_batch(worker, &go);
+    if (answer == WORKER_WENT && go) {
+        answer = each_stage(worker, finish_stage, batch, ret_end);
+        *ret_finished = answer == WORKER_WENT;
+    }
+    return answer;
+}
+
+/* Tell how the batch ended, and wait until that is durable. */
+static int report(struct worker *worker, enum worker_answer answer, bool finished,
+                  const struct worker_end *end)
+{
+    struct wire_msg reply;
+    int64_t result;
+
+    if (finished) {
+        wire_begin(&worker->wire, WIRE_FINISHED);
+    } else {
+        wire_begin(&worker->wire, answer == WORKER_STOP ? WIRE_STOPPED : WIRE_GAVE_UP);
+        wire_put_str(&worker->wire, end->stage);
+        wire_put_str(&worker->wire, end->why.code);
+        wire_put_str(&worker->wire, end->why.text);
+        wire_put_u64(&worker->wire, end->timed_out);
+    }
+    return link_ask(&worker->wire, &reply, &result);
+}
+
+static int run_batch(struct worker *worker, struct wire_msg *msg)
+{
+    char id[SENDIT_ID_SIZE];
+    struct sendit_batch batch = {.id = id};
+    struct worker_end end = {0};
+    enum worker_answer answer;
+    bool finished = false;
+    uint64_t n_facts;
+    int result = 0;
+
+    snprintf(id, sizeof(id), "%s", wire_str(msg));
+    batch.attempt = (uint32_t)wire_u64(msg);
+    batch.n_items = wire_u64(msg);
+    n_facts = wire_u64(msg);
+    worker->env.batch = worker->link.batch = id;
+    for (uint64_t i = 0; i < n_facts && !msg->bad; i++) {
+        const char *item = wire_str(msg), *key = wire_str(msg), *value = wire_str(msg);
+
+        if (host_facts_load(&worker->env, item, key, value) != SENDIT_OK)
+            return -1;
+    }
+    if (msg->bad)
+        return -1;
+    worker->env.batch_open = true;
+    answer = do_batch(worker, &batch, &finished, &end);
+    if (answer == WORKER_LOST)
+        return -1;
+    if (!finished)
+        abandon_stages(worker, &batch);
+    worker->env.batch_open = false;
+    for (size_t i = 0; i < worker->n_hosts; i++)
+        host_end_batch(&worker->stages[i].host);
+    result = report(worker, answer, finished, &end);
+    host_facts_clear(&worker->env);
+    dicom_drop_all(worker->dicom);
+    worker->env.batch = worker->link.batch = NULL;
+    settled(worker);
+    return result;
+}
+
+/* ---- setting up ---- */
+
+/* Strings of the setup, which is gone when the next message comes. */
+struct setup {
+    struct run_request request;
+    char *copy; /* the whole payload; strings point into it */
+    const char **sets, **folders, **plugins;
+    const char *digest, *key, *fingerprint, *scratch, *filters;
+    bool source;
+};
+
+static const char **strings(struct wire_msg *msg, size_t *ret_n)
+{
+    uint64_t n = wire_u64(msg);
+    const char **list;
+
+    if (msg->bad || n > 65536)
+        return NULL;
+    list = calloc((size_t)n + 1, sizeof(*list));
+    for (uint64_t i = 0; list && i < n; i++)
+        list[i] = wire_str(msg);
+    *ret_n = (size_t)n;
+    return list;
+}
+
+static int read_setup(struct worker *worker, struct setup *setup)
+{
+    struct plan_request *plan = &setup->request.plan;
+    struct wire_msg msg;
+    size_t len;
+
+    if (wire_wait(&worker->wire, &msg) || msg.type != WIRE_SETUP)
+        return -1;
+    len = (size_t)(msg.end - msg.at);
+    setup->copy = malloc(len + 1);
+    if (!setup->copy)
+        return -1;
+    memcpy(setup->copy, msg.at, len);
+    msg.at = setup->copy;
+    msg.end = setup->copy + len;
+    setup->source = wire_u64(&msg) != 0;
+    log_init((enum log_level)wire_u64(&msg));
+    plan->path = wire_str(&msg);
+    plan->text = wire_bytes(&msg, &plan->text_len);
+    plan->state = wire_str(&msg);
+    setup->sets = strings(&msg, &plan->n_sets);
+    setup->folders = strings(&msg, &plan->n_folders);
+    setup->plugins = strings(&msg, &setup->request.n_plugins);
+    setup->digest = wire_str(&msg);
+    setup->key = wire_str(&msg);
+    setup->fingerprint = wire_str(&msg);
+    snprintf(worker->uuid, sizeof(worker->uuid), "%s", wire_str(&msg));
+    setup->scratch = wire_str(&msg);
+    setup->filters = wire_str(&msg);
+    plan->sets = setup->sets;
+    plan->folders = setup->folders;
+    setup->request.plugins = setup->plugins;
+    if (!plan->state[0])
+        plan->state = NULL;
+    return msg.bad || !setup->sets || !setup->folders || !setup->plugins ? -1 : 0;
+}
+
+static void setup_fini(struct setup *setup)
+{
+    free(setup->copy);
+    free(setup->sets);
+    free(setup->folders);
+    free(setup->plugins);
+}
+
+static int build(struct worker *worker, const struct setup *setup, struct err *err)
+{
+    if (run_build(&setup->request, &worker->loader, &worker->plan, err))
+        return -1;
+    if (strcmp(worker->plan->digest, setup->digest))
+        return err_set(err, ERR_REFUSED,
+                       "a stage's file changed while the run was under way; run again, and "
+                       "replace stages only between runs");
+    if (setup->key[0]) {
+        if (identity_load(setup->key, &worker->key, err))
+            return -1;
+        worker->has_key = true;
+        if (strcmp(worker->key.fingerprint, setup->fingerprint))
+            return err_set(err, ERR_REFUSED, "the site key changed while the run was under way");
+    }
+    return 0;
+}
+
+static int make_stages(struct worker *worker, const struct setup *setup, struct err *err)
+{
+    struct dicom_limits limits = {
+        .max_inflate = (uint64_t)worker->plan->run[PLAN_MAX_INFLATE].number};
+
+    worker->dicom = dicom_new(&limits, setup->scratch, err);
+    worker->stages = calloc(worker->plan->n_stages, sizeof(*worker->stages));
+    if (!worker->dicom || !worker->stages)
+        return worker->dicom ? err_set(err, ERR_PLACE, "no memory") : -1;
+    worker->env = (struct host_env){.plan = worker->plan,
+                                    .link = &worker->link.table,
+                                    .key = worker->has_key ? &worker->key : NULL,
+                                    .filters = setup->filters,
+                                    .scratch = setup->scratch};
+    for (size_t i = 0; i < worker->plan->n_stages; i++) {
+        struct worker_stage *stage = &worker->stages[worker->n_stages];
+
+        if (!worker->plan->stages[i].enabled)
+            continue;
+        stage->plan = &worker->plan->stages[i];
+        stage->index = (int32_t)i;
+        worker->n_stages++;
+        if (host_init(&stage->host, &worker->env, stage->plan, err))
+            return -1;
+        worker->n_hosts++;
+    }
+    return 0;
+}
+
+/* No core file, which would hold patients; a bound on memory; signals are the supervisor's. */
+static void confine(const struct worker *worker)
+{
+    const struct rlimit none = {0, 0};
+    rlim_t bytes = (rlim_t)worker->plan->run[PLAN_WORKER_MEMORY].number;
+
+    setrlimit(RLIMIT_CORE, &none);
+    if (!SANITIZED) {
+        const struct rlimit memory = {bytes, bytes};
+
+        prctl(PR_SET_DUMPABLE, 0);
+        if (bytes)
+            setrlimit(RLIMIT_DATA, &memory);
+    }
+}
+
+static void worker_fini(struct worker *worker)
+{
+    close_stages(worker);
+    for (size_t i = 0; i < worker->n_hosts; i++)
+        host_fini(&worker->stages[i].host);
+    host_facts_clear(&worker->env);
+    free(worker->stages);
+    dicom_free(worker->dicom);
+    plan_free(worker->plan);
+    loader_free(worker->loader);
+    identity_wipe(&worker->key);
+    link_fini(&worker->link);
+    wire_fini(&worker->wire);
+}
+
+static int tell_broken(struct worker *worker, const struct err *err)
+{
+    wire_begin(&worker->wire, WIRE_BROKEN);
+    wire_put_i64(&worker->wire, err->code ? err->code : ERR_REFUSED);
+    wire_put_str(&worker->wire, err->text);
+    return wire_send(&worker->wire) || wire_flush(&worker->wire) ? -1 : 0;
+}
+
+static int serve(struct worker *worker, bool source)
+{
+    struct wire_msg msg;
+
+    wire_begin(&worker->wire, WIRE_READY);
+    if (wire_send(&worker->wire) || wire_flush(&worker->wire))
+        return -1;
+    if (source)
+        return source_run(worker);
+    while (!wire_wait(&worker->wire, &msg))
+        if (msg.type != WIRE_BATCH || run_batch(worker, &msg))
+            return -1;
+    return 0; /* the supervisor closed its end: no more work */
+}
+
+int run_worker(void)
+{
+    struct worker worker = {0};
+    struct setup setup = {0};
+    struct err err = {0};
+    int result = 1;
+
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    wire_init(&worker.wire, WORKER_SOCKET, WIRE_ASKS);
+    worker.page =
+        mmap(NULL, sizeof(struct run_page), PROT_READ | PROT_WRITE, MAP_SHARED, WORKER_PAGE, 0);
+    if (worker.page == MAP_FAILED) {
+        fprintf(stderr, "sendit: a worker is started by `sendit run` alone\n");
+        return ERR_USAGE;
+    }
+    link_init(&worker.link, &worker.wire, worker.page);
+    if (read_setup(&worker, &setup))
+        goto out;
+    if (build(&worker, &setup, &err) || make_stages(&worker, &setup, &err)) {
+        tell_broken(&worker, &err);
+        goto out;
+    }
+    confine(&worker);
+    result = serve(&worker, setup.source) ? 1 : 0;
+out:
+    worker_fini(&worker);
+    setup_fini(&setup);
+    munmap(worker.page, sizeof(struct run_page));
+    return result;
+}

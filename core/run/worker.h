@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker.h - inside a worker process: its stages, and the way of one image through them.
+ */
+#ifndef SENDIT_RUN_WORKER_H
+#define SENDIT_RUN_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "run/link.h"
+#include "run/run.h"
+
+struct worker_stage {
+    const struct plan_stage *plan;
+    int32_t index; /* in the plan, for the page */
+    struct host host;
+    struct sendit_stage_state *self;
+    bool open;     /* close() is due */
+    bool in_batch; /* begin() passed: finish() or abandon() is due */
+};
+
+struct worker {
+    struct wire wire;
+    struct run_page *page;
+    struct link link;
+    struct loader *loader;
+    struct plan *plan;
+    struct identity_key key;
+    bool has_key;
+    struct dicom *dicom;
+    struct host_env env;
+    struct worker_stage *stages; /* the enabled ones, in order */
+    size_t n_stages, n_hosts;    /* n_hosts: those that host_init() made */
+    char uuid[SENDIT_ID_SIZE];   /* of the state: part of every once_key */
+    int64_t retry_since;         /* BOOTTIME ms of the first RETRY in a row, 0: none */
+    uint32_t retry_times;
+};
+
+/* What became of a callback's answer. */
+enum worker_answer {
+    WORKER_WENT = 1, /* on with the next */
+    WORKER_STOP,     /* a stage stopped the batch: `end` says why */
+    WORKER_GIVE_UP,  /* stopped by a signal while waiting, or retry_for has passed */
+    WORKER_LOST      /* the supervisor is gone */
+};
+
+/* Why a batch ends before its time. */
+struct worker_end {
+    const char *stage;
+    struct sendit_why why;
+    bool timed_out; /* retry_for has passed */
+};
+
+struct work_item {
+    char id[SENDIT_ID_SIZE];
+    char *path;
+    uint64_t dev, ino, size;
+    int64_t mtime_ns;
+    uint32_t attempt;
+};
+
+/* Around a callback of `stage` (NULL: the host's own code). */
+void worker_enter(struct worker *worker, struct worker_stage *stage, enum page_phase phase);
+void worker_leave(struct worker *worker, struct worker_stage *stage);
+/* The once_key of a stage for a batch or an item: 32 hex digits. */
+void worker_once(const struct worker *worker, const char *stage, const char *id,
+                 char ret_key[SENDIT_ID_SIZE]);
+/* After RETRY: wait a little.  WORKER_WENT: try again. */
+enum worker_answer worker_pause(struct worker *worker, const char *stage,
+                                const struct sendit_why *why, struct worker_end *ret_end);
+int64_t worker_clock(void); /* CLOCK_BOOTTIME in ms */
+
+/* Make the stage's instance if there is none yet. */
+enum worker_answer worker_open(struct worker *worker, struct worker_stage *stage,
+                               struct worker_end *ret_end);
+/* The answer of a callback that has no image: what is unknown, or misused the host, is FAIL. */
+sendit_verdict worker_verdict(const struct worker_stage *stage, sendit_verdict verdict,
+                              struct sendit_why *why);
+
+/* chain.c: one image through every stage; its end is told over the wire. */
+enum worker_answer chain_take(struct worker *worker, const struct work_item *item,
+                              struct worker_end *ret_end);
+
+/* source.c: let the source produce until it has no more. */
+int source_run(struct worker *worker);
+
+#endif
