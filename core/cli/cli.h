@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/err.h"
 
@@ -71,6 +72,9 @@ struct plan;
  * `folders` are those of `sendit run FOLDER...`. */
 int cli_build(const struct cli *cli, const char *const *folders, size_t n_folders,
               struct loader **ret_loader, struct plan **ret_plan, struct err *err);
+
+/* The table of `sendit plan`, as text. */
+void cli_print_plan(const struct plan *plan, FILE *out);
 
 /* Text for people: "1,234", "1.2 GB", "2026-11-24 10:15:02" (local time); `text` has 32 bytes. */
 char *cli_number(unsigned long long n, char text[32]);

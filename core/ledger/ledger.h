@@ -157,6 +157,17 @@ int ledger_item_tried(struct ledger *ledger, const char *id, uint32_t *ret_attem
 /* What became of it: state, stage, code, text, labels, header_digest, pixel_length, uid of `item`
  * are kept; an item that ended already is left as it is. */
 int ledger_item_decide(struct ledger *ledger, const struct ledger_item *item, struct err *err);
+/* Those of a batch that wait, in order, behind item `after` ("" from the first), up to `max`. */
+int ledger_items_after(struct ledger *ledger, const char *batch, const char *after, size_t max,
+                       ledger_item_fn *each, void *ctx, struct err *err);
+/* An item went through every stage: labels, header_digest, pixel_length and uid are kept, but it
+ * waits until the batch has finished. */
+int ledger_item_passed(struct ledger *ledger, const struct ledger_item *item, struct err *err);
+/* The batch has finished: those that passed are `state`, ITEM_STORED or ITEM_CHECKED. */
+int ledger_items_settle(struct ledger *ledger, const char *batch, int state, struct err *err);
+/* It has not: those that passed have not; `item` NULL for all of the batch. */
+int ledger_items_unpass(struct ledger *ledger, const char *batch, const char *item,
+                        struct err *err);
 /* All that still wait in a batch. */
 int ledger_items_fail(struct ledger *ledger, const char *batch, const char *code,
                       const char *stage, const char *text, struct err *err);
@@ -165,10 +176,22 @@ int ledger_items_fail(struct ledger *ledger, const char *batch, const char *code
 int ledger_batch_close(struct ledger *ledger, const char *batch, bool stopped, int *ret_state,
                        struct err *err);
 
-/* Instances by their new UID.  0: `item` is the first and now has it; 1: another item has it, and
- * `each` is called with that one (which may be `item` itself from an earlier try: then 0). */
+/* Instances by their new UID.  0: `item` is the first and now has it, with its header_digest and
+ * pixel_length; 1: another item has it, and `each` is called with that one and with what it had
+ * then.  One that is `item` itself from an earlier try, or that was quarantined, failed or ignored
+ * since, does not stand in the way. */
 int ledger_instance(struct ledger *ledger, const char *uid, const struct ledger_item *item,
                     ledger_item_fn *each, void *ctx, struct err *err);
+
+/* `item` is the one of that UID from now on. */
+int ledger_instance_take(struct ledger *ledger, const char *uid, const struct ledger_item *item,
+                         struct err *err);
+
+/* Closed batches of which files are still to be moved or deleted; the callback may call
+ * ledger_done_settled(), which says that a batch is not one of them any more. */
+int ledger_done_pending(struct ledger *ledger, int (*each)(void *ctx, const char *batch),
+                        void *ctx, struct err *err);
+int ledger_done_settled(struct ledger *ledger, const char *batch, struct err *err);
 
 /* A message of a batch, shown by `sendit log`: `level` as in log.h; safe to print.  Equal messages
  * of a batch are counted, not repeated. */

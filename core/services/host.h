@@ -38,6 +38,9 @@ struct host_link {
     sendit_result (*crosswalk_put)(void *ctx, const char *domain, const char *original,
                                    const char *proposed, const char **ret_pseudonym);
     void (*metric)(void *ctx, const char *stage, const char *name, int64_t delta);
+    /* A line of the batch in hand, for `sendit log`; from any thread. */
+    void (*message)(void *ctx, const char *stage, int32_t level, const char *event,
+                    const char *text);
     sendit_result (*hold)(void *ctx, const char *item, sendit_verdict verdict, const char *stage,
                           const char *code, const char *text);
     int (*canceled)(void *ctx);
@@ -53,6 +56,7 @@ struct host_env {
     const char *scratch;             /* folder for spool files, 0700 */
     struct host_fact *facts;         /* of the batch in hand */
     const char *batch, *item;        /* ids in hand, NULL outside */
+    bool batch_open;                 /* between begin() and the return of finish() or abandon() */
     struct dicom_object *object;     /* of the item in hand */
 };
 
