@@ -13,22 +13,22 @@
 #include "base/err.h"
 #include "sendit/stage.h"
 
-struct sendit_deid_plan; /* immutable; deid_free() */
+struct deid_plan; /* immutable; deid_free() */
 
 /* `profiles` and `recipes` end with NULL; `filters` is the folder with the tables.  -1 with
  * ERR_REFUSED for a name that is not there (yet). */
 int deid_compile(const char *const *profiles, const char *const *recipes, const char *filters,
-                 struct sendit_deid_plan **ret_plan, struct err *err);
-void deid_free(struct sendit_deid_plan *plan);
+                 struct deid_plan **ret_plan, struct err *err);
+void deid_free(struct deid_plan *plan);
 /* SHA-256 in hex of all that went into it. */
-const char *deid_digest(const struct sendit_deid_plan *plan);
+const char *deid_digest(const struct deid_plan *plan);
 
 /* The new UID of an instance, for any original; lives until the next call. */
 typedef sendit_result deid_uid_fn(void *ctx, const char *original, const char **ret_uid);
 
 /* Edit `ds`, the top level of an object.  On anything but SENDIT_OK `why` says what is wrong, and
  * the caller takes the edits back. */
-sendit_result deid_apply(const struct sendit_deid_plan *plan, struct sendit_dataset *ds,
+sendit_result deid_apply(const struct deid_plan *plan, struct sendit_dataset *ds,
                          const struct sendit_var *vars, size_t n_vars, deid_uid_fn *uid, void *ctx,
                          struct sendit_report *ret_report, struct sendit_why *why);
 
