@@ -588,6 +588,15 @@ sendit_result dicom_bytes(struct sendit_dataset *ds, uint32_t tag, const void **
     });
 }
 
+const char *dicom_dup(struct sendit_dataset *ds, const char *text)
+{
+    try {
+        return ds->object->arena.text(text, std::strlen(text));
+    } catch (...) {
+        return nullptr;
+    }
+}
+
 sendit_result dicom_put(struct sendit_dataset *ds, uint32_t tag, const char *value)
 {
     return guarded([&]() -> sendit_result {

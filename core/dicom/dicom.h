@@ -91,6 +91,8 @@ sendit_result dicom_locate(struct sendit_dataset *ds, uint32_t tag, const char *
 sendit_result dicom_get(struct sendit_dataset *ds, uint32_t tag, const char **ret_value);
 sendit_result dicom_bytes(struct sendit_dataset *ds, uint32_t tag, const void **ret_value,
                           size_t *ret_length);
+/* A copy of `text` that lives as long as what dicom_get() returns; NULL without memory. */
+const char *dicom_dup(struct sendit_dataset *ds, const char *text);
 sendit_result dicom_put(struct sendit_dataset *ds, uint32_t tag, const char *value);
 sendit_result dicom_put_as(struct sendit_dataset *ds, uint32_t tag, const char *creator,
                            const char *vr, const void *value, size_t length);
