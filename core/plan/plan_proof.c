@@ -371,10 +371,11 @@ static int refuse_missing(struct builder *b, size_t i, uint64_t missing, uint64_
     uint64_t pick = policy ? b->plan->egress_needs & missing : missing, bit;
     char hint[200], text[700];
     const char *label;
-    size_t j = 0;
+    size_t j = 63;
 
+    /* One sentence, one label: the last, since who grants "deid.header" tends to grant others. */
     while (!(pick >> j & 1))
-        j++;
+        j--;
     bit = UINT64_C(1) << j;
     label = b->plan->labels[j];
     hint_granter(b, i, bit, label, hint, sizeof(hint));
