@@ -146,7 +146,7 @@ static enum step check_instance(struct try *try)
         digest_view(try->object, try->header_digest, &pixels))
         return decide(try, ITEM_QUARANTINED, "core", "dicom.write",
                       "The image cannot be written as a DICOM file.");
-    strcpy(try->uid, uid);
+    memcpy(try->uid, uid, strlen(uid) + 1);
     try->pixel_length = pixels.length;
     wire_begin(wire, WIRE_INSTANCE);
     wire_put_str(wire, try->item->id);
