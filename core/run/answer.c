@@ -451,6 +451,18 @@ static void crosswalk_put(struct supervisor *sv, struct slot *slot, struct wire_
     free(pseudonym);
 }
 
+/* Made from the key and the original alone: what stands there already is the same. */
+static void crosswalk_note(struct supervisor *sv, struct wire_msg *msg)
+{
+    const char *domain = wire_str(msg), *original = wire_str(msg), *pseudonym = wire_str(msg);
+    char *stands = NULL;
+
+    if (!msg->bad && ledger_crosswalk_put(sv->ledger, domain, original, pseudonym, &stands,
+                                          sv->err) < 0)
+        supervisor_broke(sv);
+    free(stands);
+}
+
 static void metric(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
 {
     const char *stage = wire_str(msg), *name = wire_str(msg);
@@ -621,6 +633,9 @@ static void service_message(struct supervisor *sv, struct slot *slot, struct wir
         break;
     case WIRE_WALK_PUT:
         crosswalk_put(sv, slot, msg);
+        break;
+    case WIRE_WALK_NOTE:
+        crosswalk_note(sv, msg);
         break;
     case WIRE_METRIC:
         metric(sv, slot, msg);

@@ -35,6 +35,8 @@ static enum step decide(struct try *try, enum ledger_item_state state, const cha
     struct log_who who = {stage, try->worker->env.batch, try->item->id};
 
     log_event(LOG_DEBUG, &who, code, "%s: %s", ledger_item_word(state), text);
+    if (host_facts_hold(&try->worker->env, try->item->id) != SENDIT_OK)
+        return STEP_LOST; /* no memory: the item is taken up again */
     wire_begin(wire, WIRE_DECIDED);
     wire_put_str(wire, try->item->id);
     wire_put_i64(wire, state);
@@ -351,7 +353,7 @@ enum worker_answer chain_take(struct worker *worker, const struct work_item *ite
     enum step step;
 
     snprintf(worker->page->item, sizeof(worker->page->item), "%s", item->id);
-    worker->env.item = worker->link.item = item->id;
+    worker->env.item = item->id;
     do {
         struct try try = {.worker = worker, .item = item};
 
@@ -360,7 +362,7 @@ enum worker_answer chain_take(struct worker *worker, const struct work_item *ite
             answer = worker_pause(worker, ret_end->stage, &ret_end->why, ret_end);
     } while (step == STEP_RETRY && answer == WORKER_WENT);
     worker->page->item[0] = '\0';
-    worker->env.item = worker->link.item = NULL;
+    worker->env.item = NULL;
     if (step == STEP_ENDED) {
         worker->retry_since = 0;
         worker->retry_times = 0;

@@ -177,6 +177,18 @@ static sendit_result crosswalk_put(void *ctx, const char *domain, const char *or
     return answer.bad ? SENDIT_EIO : keep(&link->walk_put, text, strlen(text), ret_pseudonym);
 }
 
+static sendit_result crosswalk_note(void *ctx, const char *domain, const char *original,
+                                    const char *pseudonym)
+{
+    struct link *link = ctx;
+
+    wire_begin(link->wire, WIRE_WALK_NOTE);
+    wire_put_str(link->wire, domain);
+    wire_put_str(link->wire, original);
+    wire_put_str(link->wire, pseudonym);
+    return wire_send(link->wire) ? SENDIT_EIO : SENDIT_OK;
+}
+
 static void metric(void *ctx, const char *stage, const char *name, int64_t delta)
 {
     struct link *link = ctx;
@@ -188,13 +200,13 @@ static void metric(void *ctx, const char *stage, const char *name, int64_t delta
     (void)wire_send(link->wire); /* a supervisor that is gone is noticed at the next question */
 }
 
-static void message(void *ctx, const char *stage, int32_t level, const char *event,
-                    const char *text)
+static void message(void *ctx, const char *item, const char *stage, int32_t level,
+                    const char *event, const char *text)
 {
     struct link *link = ctx;
 
     wire_begin(link->wire, WIRE_MESSAGE);
-    wire_put_str(link->wire, link->item);
+    wire_put_str(link->wire, item);
     wire_put_i64(link->wire, level);
     wire_put_str(link->wire, stage);
     wire_put_str(link->wire, event);
@@ -246,6 +258,7 @@ void link_init(struct link *link, struct wire *wire, struct run_page *page)
                                      .audit = audit,
                                      .crosswalk_get = crosswalk_get,
                                      .crosswalk_put = crosswalk_put,
+                                     .crosswalk_note = crosswalk_note,
                                      .metric = metric,
                                      .message = message,
                                      .hold = hold,

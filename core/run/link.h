@@ -16,7 +16,6 @@ struct link {
     struct wire *wire;
     struct run_page *page;
     const char *batch; /* in hand, or NULL */
-    const char *item;
     struct buf store_value, store_key, walk_got, walk_put; /* what came back, until the next call */
     struct host_link table;
 };

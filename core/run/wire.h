@@ -42,6 +42,7 @@ enum wire_type {
     WIRE_AUDIT,     /* Q */
     WIRE_WALK_GET,  /* Q: crosswalk */
     WIRE_WALK_PUT,  /* Q: crosswalk */
+    WIRE_WALK_NOTE, /* W->S: crosswalk */
     WIRE_METRIC,    /* W->S */
     WIRE_MESSAGE,   /* W->S: a log line that `sendit log` shows */
     WIRE_FEED_OPEN, /* W->S, as the rest of the feed but the close */

@@ -508,8 +508,7 @@ static int make_stages(struct worker *worker, const struct setup *setup, struct 
         stage->plan = &worker->plan->stages[i];
         stage->index = (int32_t)i;
         worker->n_stages++;
-        if (host_init(&stage->host, &worker->env, stage->plan, err))
-            return -1;
+        host_init(&stage->host, &worker->env, stage->plan);
         worker->n_hosts++;
     }
     return 0;

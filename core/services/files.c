@@ -3,12 +3,22 @@
  * files.c - table files of services.h: virtual files of core/dicom.  A kept one that its stage
  * forgets is dropped when the batch ends, by dicom_drop_all().
  */
-#include "services/host.h"
+#include "services/table.h"
 
-static void drop(const struct sendit_host *host, const struct sendit_file *kept)
+static sendit_result view(struct sendit_dataset *ds, const struct sendit_file **ret_file)
 {
-    (void)host;
-    dicom_drop(kept);
+    return ds && ret_file ? dicom_view(ds, ret_file) : SENDIT_EINVAL;
 }
 
-const struct sendit_files host_files = {.view = dicom_view, .keep = dicom_keep, .drop = drop};
+static sendit_result keep(struct sendit_dataset *ds, const struct sendit_file **ret_file)
+{
+    return ds && ret_file ? dicom_keep(ds, ret_file) : SENDIT_EINVAL;
+}
+
+static void drop(const struct sendit_host *handle, const struct sendit_file *kept)
+{
+    if (table_enter(handle))
+        dicom_drop(kept);
+}
+
+const struct sendit_files host_files = {.view = view, .keep = keep, .drop = drop};

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/host.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/log.h"
-#include "services/hooks.h"
-#include "services/services.h"
+#include "services/table.h"
+
+#define MAX_SAID 1000 /* bytes of what a stage says at once */
 
 /* A table, and the flags of which a stage must declare one to have it (0: none). */
 struct table {
@@ -28,36 +30,47 @@ static const struct table tables[] = {
     {"sendit.metrics/1", 0, &host_metrics, sizeof(host_metrics)},
 };
 
-static struct host *of(const struct sendit_host *host)
+/* Ids in hand, for a line of the log: other threads must not look at them. */
+static const char *in_hand(const struct host *host, const char *id)
 {
-    return host->priv;
+    return atomic_load(&host->in_callback) && pthread_equal(host->thread, pthread_self()) ? id
+                                                                                          : NULL;
 }
 
 static void say(const struct sendit_host *handle, int32_t level, const char *event,
                 const char *text)
 {
-    const struct host *host = of(handle);
-    const struct host_env *env = host->env;
-    struct log_who who = {.stage = handle->stage, .batch = env->batch, .image = env->item};
+    const struct host *host = table_host(handle);
+    struct log_who who = {0};
+    char said[MAX_SAID], slug[HOST_MAX_WORD + 1];
 
+    if (!host)
+        return;
+    who.stage = handle->stage;
+    who.image = in_hand(host, host->env->item);
+    who.batch = in_hand(host, host->env->batch);
     if (level < SENDIT_DEBUG || level > SENDIT_ERROR)
         level = SENDIT_ERROR;
-    log_event((enum log_level)level, &who, event ? event : "stage.said", "%s", text ? text : "");
-    if (env->link && env->link->message && level >= SENDIT_WARN)
-        env->link->message(env->link->ctx, handle->stage, level, event ? event : "stage.said",
-                           text ? text : "");
+    snprintf(slug, sizeof(slug), "%s", event && *event ? event : "stage.said");
+    snprintf(said, sizeof(said), "%s", text ? text : "");
+    log_event((enum log_level)level, &who, slug, "%s", said);
+    if (host->env->link && host->env->link->message && level >= SENDIT_WARN)
+        host->env->link->message(host->env->link->ctx, who.image ? who.image : "", handle->stage,
+                                 level, slug, said);
 }
 
 static int canceled(const struct sendit_host *handle)
 {
-    const struct host_link *link = of(handle)->env->link;
+    const struct host *host = table_host(handle);
+    const struct host_link *link = host ? host->env->link : NULL;
 
     return link && link->canceled ? link->canceled(link->ctx) : 0;
 }
 
 static int64_t now_ms(const struct sendit_host *handle)
 {
-    const struct host_link *link = of(handle)->env->link;
+    const struct host *host = table_host(handle);
+    const struct host_link *link = host ? host->env->link : NULL;
     struct timespec now;
 
     if (link && link->now_ms)
@@ -68,12 +81,13 @@ static int64_t now_ms(const struct sendit_host *handle)
 
 static const void *service(const struct sendit_host *handle, const char *id, size_t size)
 {
-    uint32_t flags = of(handle)->stage->plugin->flags;
+    const struct host *host = table_host(handle);
+    uint32_t flags = host ? host->stage->plugin->flags : 0;
 
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+    for (size_t i = 0; host && id && i < sizeof(tables) / sizeof(tables[0]); i++) {
         const struct table *table = &tables[i];
 
-        if (id && !strcmp(table->id, id) && size <= table->size &&
+        if (!strcmp(table->id, id) && size <= table->size &&
             (!table->flags || (flags & table->flags)))
             return table->table;
     }
@@ -83,27 +97,33 @@ static const void *service(const struct sendit_host *handle, const char *id, siz
 static sendit_result hold(const struct sendit_host *handle, const char *item_id,
                           sendit_verdict verdict, const char *code, const char *text)
 {
-    struct host *host = of(handle);
-    const struct host_link *link = host->env->link;
+    struct host *host = table_enter(handle);
+    struct sendit_why why = {0};
+    const struct host_link *link;
+    sendit_result r;
 
-    if (!host->in_callback || !host->env->batch_open || !item_id || !*item_id ||
-        (verdict != SENDIT_QUARANTINE && verdict != SENDIT_RETRY)) {
-        host->bug = true;
+    if (!host)
         return SENDIT_EINVAL;
-    }
+    link = host->env->link;
+    if (!host->env->batch_open || !item_id || !*item_id || strlen(item_id) >= SENDIT_ID_SIZE ||
+        (verdict != SENDIT_QUARANTINE && verdict != SENDIT_RETRY))
+        return table_misuse(host, "The stage called host->hold() with what it does not take", NULL);
+    if (host->env->item && !strcmp(item_id, host->env->item))
+        return table_misuse(host, "The stage held the item that it still has in hand", NULL);
     if (!link || !link->hold)
         return SENDIT_EIO;
-    return link->hold(link->ctx, item_id, verdict, handle->stage,
-                      code && *code ? code : "stage.held", text ? text : "");
+    if (code && *code && strncmp(code, "host.", 5))
+        snprintf(why.code, sizeof(why.code), "%s", code);
+    else
+        snprintf(why.code, sizeof(why.code), "%.22s.unknown", host->stage->plugin->name);
+    snprintf(why.text, sizeof(why.text), "%s", text ? text : "");
+    r = link->hold(link->ctx, item_id, verdict, handle->stage, why.code, why.text);
+    return r == SENDIT_OK ? host_facts_hold(host->env, item_id) : r;
 }
 
-int host_init(struct host *host, struct host_env *env, const struct plan_stage *stage,
-              struct err *err)
+void host_init(struct host *host, struct host_env *env, const struct plan_stage *stage)
 {
-    (void)err;
-    memset(host, 0, sizeof(*host));
-    host->env = env;
-    host->stage = stage;
+    *host = (struct host){.env = env, .stage = stage};
     host->host = (struct sendit_host){.priv = host,
                                       .stage = stage->id,
                                       .abi = SENDIT_ABI,
@@ -112,5 +132,37 @@ int host_init(struct host *host, struct host_env *env, const struct plan_stage *
                                       .now_ms = now_ms,
                                       .service = service,
                                       .hold = hold};
-    return 0;
+}
+
+void host_fini(struct host *host)
+{
+    table_free_memory(host);
+    spool_close(host);
+    deid_plans_free(host);
+    ids_trim(host->env, 0);
+}
+
+void host_enter(struct host *host)
+{
+    host->thread = pthread_self();
+    atomic_store(&host->bug, atomic_exchange(&host->bug_outside, false));
+    atomic_store(&host->in_callback, true);
+}
+
+void host_leave(struct host *host)
+{
+    const struct host_link *link = host->env->link;
+
+    atomic_store(&host->in_callback, false);
+    if (host->locked && link && link->store_lock)
+        (void)link->store_lock(link->ctx, host->stage->id, NULL); /* a dead peer holds no lock */
+    host->locked = false;
+    table_free_memory(host);
+    ids_trim(host->env, HOST_MAX_CACHED / 2);
+}
+
+void host_end_batch(struct host *host)
+{
+    spool_close(host);
+    ids_trim(host->env, 0);
 }

@@ -9,16 +9,28 @@
 #ifndef SENDIT_SERVICES_HOST_H
 #define SENDIT_SERVICES_HOST_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/map.h"
 #include "deid/identity.h"
 #include "dicom/dicom.h"
 #include "plan/plan.h"
 #include "sendit/stage.h"
 
-struct sendit_deid_plan;
-struct host;
+/* Bounds of what a stage may ask for, beside those that services.h names. */
+#define HOST_MAX_ORIGINAL 1024 /* bytes of an original identifier */
+#define HOST_MAX_WORD 64       /* of a domain, a key of a fact, a name of metric, event or file */
+#define HOST_MAX_FACT 1024     /* of the value of a fact */
+#define HOST_MAX_FACTS 256     /* of one item by one stage */
+#define HOST_MAX_KEY 255       /* of a key of the store */
+#define HOST_MAX_VALUE (1u << 20)
+#define HOST_MAX_AUDIT 65536 /* of one line of the audit ledger */
+#define HOST_MAX_SECRET 65536
+#define HOST_MAX_SPOOL 64     /* files of one stage in a batch */
+#define HOST_MAX_CACHED 16384 /* identities that one process remembers */
 
 /* Where durable things go.  Results are sendit_result; strings that come back live until the next
  * call of the same function.  `item` "" or NULL is the batch in hand. */
@@ -37,10 +49,13 @@ struct host_link {
                                    const char **ret_pseudonym, int64_t *ret_since_ms);
     sendit_result (*crosswalk_put)(void *ctx, const char *domain, const char *original,
                                    const char *proposed, const char **ret_pseudonym);
+    /* The same for what is keyed: told, not asked, durable with the batch. */
+    sendit_result (*crosswalk_note)(void *ctx, const char *domain, const char *original,
+                                    const char *pseudonym);
     void (*metric)(void *ctx, const char *stage, const char *name, int64_t delta);
-    /* A line of the batch in hand, for `sendit log`; from any thread. */
-    void (*message)(void *ctx, const char *stage, int32_t level, const char *event,
-                    const char *text);
+    /* A line of the batch in hand, for `sendit log`; from any thread.  `item` is "" for none. */
+    void (*message)(void *ctx, const char *item, const char *stage, int32_t level,
+                    const char *event, const char *text);
     sendit_result (*hold)(void *ctx, const char *item, sendit_verdict verdict, const char *stage,
                           const char *code, const char *text);
     int (*canceled)(void *ctx);
@@ -50,48 +65,58 @@ struct host_link {
 /* What the stages of one worker share. */
 struct host_env {
     const struct plan *plan;
-    const struct host_link *link;
-    const struct identity_key *key;  /* NULL if no enabled stage declares IDENTIFIERS */
-    const char *filters;             /* folder with tables and recipes */
-    const char *scratch;             /* folder for spool files, 0700 */
-    struct host_fact *facts;         /* of the batch in hand */
-    const char *batch, *item;        /* ids in hand, NULL outside */
-    bool batch_open;                 /* between begin() and the return of finish() or abandon() */
-    struct dicom_object *object;     /* of the item in hand */
+    const struct host_link *link;   /* NULL where nothing is kept: what needs it answers EIO */
+    const struct identity_key *key; /* NULL if no enabled stage declares IDENTIFIERS */
+    const char *filters;            /* folder with tables and recipes */
+    const char *scratch;            /* folder for spool files, 0700 */
+    const char *batch, *item;       /* ids in hand, NULL outside */
+    bool batch_open;                /* between begin() and the return of finish() or abandon() */
+    struct dicom_object *object;    /* of the item in hand */
+    struct map facts;               /* of the batch in hand: "ITEM\nKEY" */
+    struct map pending;             /* of the item in hand, until its PASS: "KEY" */
+    struct map held;                /* ids of items whose facts are not shown */
+    struct map uids, pseudonyms;    /* made in this batch, and in the crosswalk already */
 };
+
+struct host_memory;
+struct host_spool;
 
 /* One instance. */
 struct host {
     struct sendit_host host; /* its priv is this struct */
     struct host_env *env;
     const struct plan_stage *stage;
-    bool in_callback; /* tables that are not [any] refuse outside */
-    bool bug;         /* the stage misused a table: its answer counts as FAIL */
-    struct host_spool *spool;
-    struct host_kept *kept;
-    struct host_secret *secrets;
-    struct host_deid *deid; /* compiled plans */
-    struct host_ids *ids;
-    char lock[SENDIT_ID_SIZE];
+    atomic_bool in_callback;       /* tables that are not [any] refuse outside */
+    atomic_bool bug;               /* the stage misused a table: its answer counts as FAIL */
+    atomic_bool bug_outside;       /* the same, between two callbacks: the next answer does */
+    pthread_t thread;              /* of the callback */
+    struct host_memory *memory;    /* what lives until the callback returns */
+    struct host_spool *spool;      /* open files of the batch */
+    struct sendit_deid_plan *deid; /* what the stage compiled */
+    bool locked;                   /* the lock of the store is its */
+    char uid[IDENTITY_UID];        /* what host_uid() returned, if it is not in env->uids */
 };
 
-int host_init(struct host *host, struct host_env *env, const struct plan_stage *stage,
-              struct err *err);
+void host_init(struct host *host, struct host_env *env, const struct plan_stage *stage);
 void host_fini(struct host *host);
 
 /* Around each callback: what lives that long is freed in host_leave(). */
 void host_enter(struct host *host);
 void host_leave(struct host *host);
-/* When finish() or abandon() has returned: spool files and kept files go. */
+/* When finish() or abandon() has returned: spool files go, and what the batch has cached.  Kept
+ * files are core/dicom's: dicom_drop_all(). */
 void host_end_batch(struct host *host);
 
 /* Facts of the item in hand wait for its PASS. */
 sendit_result host_facts_settle(struct host_env *env, bool keep);
+/* An item was quarantined, failed or ignored: its facts are not shown any more. */
+sendit_result host_facts_hold(struct host_env *env, const char *item);
 /* A fact that the ledger knows from an earlier attempt, and forgetting all of them. */
 sendit_result host_facts_load(struct host_env *env, const char *item, const char *key,
                               const char *value);
 void host_facts_clear(struct host_env *env);
-/* The new value of ids for deid.apply and the duplicates check. */
+/* The new UID of any original, for deid.apply; lives until the next call.  It goes into the
+ * crosswalk, once in a batch.  ECORRUPT if `original` is no UID. */
 sendit_result host_uid(void *ctx_host, const char *original, const char **ret_uid);
 
 /* The tables; each NULL if the flags of `host` do not declare it. */

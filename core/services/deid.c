@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * deid.c - table deid of services.h: core/deid, and whose plan it is.  A stage that compiles the
+ * same lists again, as after a RETRY of open(), gets the same plan.
+ */
+#include "deid/deid.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "services/table.h"
+
+#define MAX_NAMES 64 /* of profiles, and of recipes */
+
+/* What a stage holds: the functions that take it get no host. */
+struct sendit_deid_plan {
+    struct sendit_deid_plan *next;
+    struct host *host;
+    char *names; /* what was compiled */
+    struct deid_plan *compiled;
+};
+
+static bool add_names(struct buf *names, const char *const *list)
+{
+    size_t n = 0;
+
+    for (; list && list[n]; n++) {
+        if (n == MAX_NAMES)
+            return false;
+        buf_str(names, list[n]);
+        buf_str(names, "\n");
+    }
+    buf_str(names, "\n");
+    return true;
+}
+
+static sendit_result because(struct sendit_why *why, sendit_result result, const char *text)
+{
+    (void)sendit_because(why, SENDIT_FAIL, "deid.compile", "%s", text);
+    return result;
+}
+
+/* `names` is taken. */
+static sendit_result compile_new(struct host *host, char *names, const char *const *profiles,
+                                 const char *const *recipes,
+                                 const struct sendit_deid_plan **ret_plan, struct sendit_why *why)
+{
+    static const char *const none[] = {NULL};
+    struct sendit_deid_plan *plan = calloc(1, sizeof(*plan));
+    struct err err = {0};
+
+    if (!plan) {
+        free(names);
+        return SENDIT_ENOMEM;
+    }
+    plan->host = host;
+    plan->names = names;
+    if (deid_compile(profiles ? profiles : none, recipes ? recipes : none, host->env->filters,
+                     &plan->compiled, &err)) {
+        free(names);
+        free(plan);
+        return because(why, err.code == ERR_PLACE ? SENDIT_EIO : SENDIT_EINVAL, err.text);
+    }
+    plan->next = host->deid;
+    host->deid = plan;
+    *ret_plan = plan;
+    return SENDIT_OK;
+}
+
+static sendit_result compile(const struct sendit_host *handle, const char *const *profiles,
+                             const char *const *recipes, const struct sendit_deid_plan **ret_plan,
+                             struct sendit_why *why)
+{
+    struct host *host = table_enter(handle);
+    struct sendit_why unread = {0};
+    struct buf buf = {0};
+    char *names;
+
+    if (!host)
+        return SENDIT_EINVAL;
+    if (!ret_plan)
+        return table_misuse(host, "The stage called deid->compile() without a place for the plan",
+                            NULL);
+    if (!why)
+        why = &unread;
+    if (!add_names(&buf, profiles) || !add_names(&buf, recipes)) {
+        buf_fini(&buf);
+        return because(why, SENDIT_EINVAL, "there are more than 64 profiles or recipes");
+    }
+    names = buf_take(&buf);
+    if (!names)
+        return SENDIT_ENOMEM;
+    for (const struct sendit_deid_plan *plan = host->deid; plan; plan = plan->next)
+        if (!strcmp(plan->names, names)) {
+            free(names);
+            *ret_plan = plan;
+            return SENDIT_OK;
+        }
+    return compile_new(host, names, profiles, recipes, ret_plan, why);
+}
+
+static const char *digest(const struct sendit_deid_plan *plan)
+{
+    return plan ? deid_digest(plan->compiled) : NULL;
+}
+
+/* Recipes that filter come with deid-filter; until then nobody may believe that one held. */
+static sendit_result filter(const struct sendit_deid_plan *plan, struct sendit_dataset *ds,
+                            const struct sendit_match **ret_match)
+{
+    (void)ds, (void)ret_match;
+    if (plan)
+        table_misuse(plan->host, "The stage called deid->filter(), which this host does not have",
+                     NULL);
+    return SENDIT_EINVAL;
+}
+
+static bool sound(const struct sendit_var *vars, size_t n_vars)
+{
+    if (n_vars > MAX_NAMES || (n_vars && !vars))
+        return false;
+    for (size_t i = 0; i < n_vars; i++)
+        if (!vars[i].name || !vars[i].value)
+            return false;
+    return true;
+}
+
+static sendit_result apply(const struct sendit_deid_plan *plan, struct sendit_dataset *ds,
+                           const struct sendit_var *vars, size_t n_vars,
+                           const struct sendit_report **ret_report, struct sendit_why *why)
+{
+    struct host *host = plan ? table_enter(&plan->host->host) : NULL;
+    struct sendit_report report = {0};
+    struct sendit_why unread = {0};
+    const void *copy;
+    sendit_result r;
+
+    if (!host)
+        return SENDIT_EINVAL;
+    if (!why)
+        why = &unread;
+    if (!(host->stage->plugin->flags & SENDIT_MUTATES)) {
+        table_misuse(host, "The stage called deid->apply() and does not declare MUTATES", NULL);
+        return SENDIT_EDENIED;
+    }
+    if (!host->env->object || ds != dicom_dataset(host->env->object) || !ret_report ||
+        !sound(vars, n_vars))
+        return table_misuse(host, "The stage called deid->apply() with what it does not take",
+                            NULL);
+    r = deid_apply(plan->compiled, ds, vars, n_vars, host_uid, host, &report, why);
+    if (r != SENDIT_OK) {
+        if (!why->code[0])
+            snprintf(why->code, sizeof(why->code), "deid.apply");
+        return r;
+    }
+    copy = table_copy(host, &report, sizeof(report), false);
+    if (!copy)
+        return SENDIT_ENOMEM;
+    *ret_report = copy;
+    return SENDIT_OK;
+}
+
+void deid_plans_free(struct host *host)
+{
+    while (host->deid) {
+        struct sendit_deid_plan *plan = host->deid;
+
+        host->deid = plan->next;
+        deid_free(plan->compiled);
+        free(plan->names);
+        free(plan);
+    }
+}
+
+const struct sendit_deid host_deid = {
+    .compile = compile, .digest = digest, .filter = filter, .apply = apply};

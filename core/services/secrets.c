@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * secrets.c - table secrets of services.h: "env:NAME" and "file:PATH".  A value is in memory from
+ * the call to the end of the callback, then wiped.  No text here has one in it.
+ */
+#include "services/table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+#define FROM_ENV "env:"
+#define FROM_FILE "file:"
+
+/* Behind the prefix, or NULL. */
+static const char *behind(const char *text, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    return strncmp(text, prefix, n) ? NULL : text + n;
+}
+
+static sendit_result refuse(struct host *host, const char *option, const char *text,
+                            sendit_result result)
+{
+    char said[200];
+
+    snprintf(said, sizeof(said), "The secret of \"%.64s\" %s.", option, text);
+    host->host.log(&host->host, SENDIT_ERROR, "secret.refused", said);
+    return result;
+}
+
+static sendit_result read_all(int fd, char *to, size_t size, size_t *ret_length)
+{
+    size_t length = 0;
+
+    while (length < size) {
+        ssize_t n = read(fd, to + length, size - length);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return SENDIT_EIO;
+        if (!n)
+            break;
+        length += (size_t)n;
+    }
+    *ret_length = length;
+    return SENDIT_OK;
+}
+
+/* One line end goes; nothing else is touched. */
+static void cut_newline(char *text, size_t *length)
+{
+    if (*length && text[*length - 1] == '\n')
+        (*length)--;
+    if (*length && text[*length - 1] == '\r')
+        (*length)--;
+    text[*length] = '\0';
+}
+
+static sendit_result read_file(struct host *host, const char *option, int fd,
+                               const char **ret_value)
+{
+    struct stat st;
+    size_t length;
+    char *text;
+
+    if (fstat(fd, &st))
+        return SENDIT_EIO;
+    if (!S_ISREG(st.st_mode))
+        return refuse(host, option, "is in what is no regular file", SENDIT_EDENIED);
+    if (st.st_mode & 077)
+        return refuse(host, option,
+                      "is in a file that others can use; make it yours alone with chmod 600",
+                      SENDIT_EDENIED);
+    text = table_copy(host, NULL, HOST_MAX_SECRET + 1, true);
+    if (!text)
+        return SENDIT_ENOMEM;
+    if (read_all(fd, text, HOST_MAX_SECRET + 1, &length) != SENDIT_OK)
+        return refuse(host, option, "cannot be read from its file", SENDIT_EIO);
+    if (length > HOST_MAX_SECRET)
+        return refuse(host, option, "is in a file of more than 64 KiB", SENDIT_ECORRUPT);
+    cut_newline(text, &length);
+    if (strlen(text) != length)
+        return refuse(host, option, "is in a file with a NUL in it", SENDIT_ECORRUPT);
+    *ret_value = text;
+    return SENDIT_OK;
+}
+
+static sendit_result from_file(struct host *host, const char *option, const char *path,
+                               const char **ret_value)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    sendit_result r;
+
+    if (fd < 0 && errno == ELOOP)
+        return refuse(host, option, "is named by a symbolic link; name the file itself",
+                      SENDIT_EDENIED);
+    if (fd < 0)
+        return refuse(host, option, "is in a file that cannot be opened", SENDIT_EIO);
+    r = read_file(host, option, fd, ret_value);
+    close(fd);
+    return r;
+}
+
+static sendit_result from_env(struct host *host, const char *option, const char *name,
+                              const char **ret_value)
+{
+    const char *value = getenv(name), *copy;
+
+    if (!value)
+        return refuse(host, option, "is in an environment variable that is not set",
+                      SENDIT_EABSENT);
+    if (strlen(value) > HOST_MAX_SECRET)
+        return refuse(host, option, "is longer than 64 KiB", SENDIT_ECORRUPT);
+    copy = table_copy(host, value, strlen(value), true);
+    if (!copy)
+        return SENDIT_ENOMEM;
+    *ret_value = copy;
+    return SENDIT_OK;
+}
+
+/* The "env:NAME" or "file:PATH" of a SECRET; EABSENT if it was left out. */
+static sendit_result find(struct host *host, const char *option, const char **ret_text)
+{
+    const struct plan_value *value = option ? plan_value(host->stage, option) : NULL;
+
+    if (!(host->stage->plugin->flags & SENDIT_SECRETS))
+        return SENDIT_EDENIED;
+    if (!value || value->option->type != SENDIT_OPT_SECRET ||
+        (value->option->flags & SENDIT_OPT_MANY))
+        return table_misuse(host, "The stage asked for a secret that its table lacks", option);
+    if (!value->text)
+        return SENDIT_EABSENT;
+    *ret_text = value->text;
+    return SENDIT_OK;
+}
+
+static sendit_result get(const struct sendit_host *handle, const char *option,
+                         const char **ret_value)
+{
+    struct host *host = table_enter(handle);
+    const char *text, *at;
+    sendit_result r;
+
+    if (!host)
+        return SENDIT_EINVAL;
+    if (!ret_value)
+        return table_misuse(host, "The stage called secrets->get() without a place for it", option);
+    r = find(host, option, &text);
+    if (r != SENDIT_OK)
+        return r;
+    at = behind(text, FROM_ENV);
+    if (at)
+        return from_env(host, option, at, ret_value);
+    at = behind(text, FROM_FILE);
+    return at ? from_file(host, option, at, ret_value) : SENDIT_EINVAL;
+}
+
+static sendit_result put(const struct sendit_host *handle, const char *option, const char *value)
+{
+    struct host *host = table_enter(handle);
+    const char *text, *path;
+    struct stat st;
+    sendit_result r;
+
+    if (!host)
+        return SENDIT_EINVAL;
+    if (!value || strlen(value) > HOST_MAX_SECRET)
+        return table_misuse(host, "The stage called secrets->put() with what it does not take",
+                            option);
+    r = find(host, option, &text);
+    if (r != SENDIT_OK)
+        return r;
+    path = behind(text, FROM_FILE);
+    if (!path)
+        return SENDIT_EDENIED;
+    if (!lstat(path, &st) && !S_ISREG(st.st_mode))
+        return refuse(host, option, "is in what is no regular file", SENDIT_EDENIED);
+    if (file_replace(path, value, strlen(value), 0600))
+        return refuse(host, option, "cannot be written into its file", SENDIT_EIO);
+    return SENDIT_OK;
+}
+
+const struct sendit_secrets host_secrets = {.get = get, .put = put};
