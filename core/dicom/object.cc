@@ -170,6 +170,8 @@ int open_scanned(struct dicom_object *object, const struct stat *st, struct dico
     if (parse_dataset(object))
         return refuse(refusal, DICOM_QUARANTINED, "dicom.corrupt",
                       "DCMTK finds its data set broken");
+    if (!object->dataset->card() && !scan->has_pixels)
+        return refuse(refusal, DICOM_QUARANTINED, "dicom.corrupt", "its data set has no elements");
     object->top = {object, object->dataset.get(), nullptr, nullptr, 0};
     return 0;
 }

@@ -18,6 +18,7 @@
 #define ITEM_END 0xfffee00du
 #define SEQUENCE_END 0xfffee0ddu
 
+#define SOP_CLASS 0x00080016u
 #define DICOMDIR_CLASS "1.2.840.10008.1.3.10"
 
 /* PS3.6 table A-1, less what has its pixel data elsewhere (JPIP, SMPTE ST 2110). */
@@ -274,13 +275,14 @@ too_short:
                      : corrupt(walk->refusal, at, "an element does not fit into its item");
 }
 
-static int push(struct walk *walk, enum kind kind, uint32_t length, bool explicit_vr)
+/* `syntax` says how what is inside is encoded. */
+static int push(struct walk *walk, enum kind kind, uint32_t length, const struct level *syntax)
 {
     const struct level *top = &walk->levels[walk->n_levels - 1];
     struct level level = {.kind = kind,
                           .undefined = length == UNDEFINED,
-                          .explicit_vr = explicit_vr,
-                          .big_endian = explicit_vr && top->big_endian,
+                          .explicit_vr = syntax->explicit_vr,
+                          .big_endian = syntax->big_endian,
                           .limit = top->limit};
 
     if (kind == SEQUENCE && walk->depth++ >= DICOM_MAX_DEPTH)
@@ -336,8 +338,11 @@ static int step_in_sequence(struct walk *walk)
         walk->at += element.length;
         return keep_to(walk->kept, walk->at, walk->refusal);
     }
-    return push(walk, ITEM_OF, element.length, top->explicit_vr);
+    return push(walk, ITEM_OF, element.length, top);
 }
+
+/* What is in UN, be the file in big endian or not: PS3.5 6.2.2. */
+static const struct level implicit_little = {.kind = SEQUENCE};
 
 /* An element of undefined length: a sequence, or the fragments of an icon's pixel data. */
 static int enter_undefined(struct walk *walk, const struct level *top,
@@ -346,15 +351,13 @@ static int enter_undefined(struct walk *walk, const struct level *top,
     bool pixels = element->tag == 0x7fe00010u, other = false;
 
     walk->at += element->header;
-    if (!top->explicit_vr && !pixels)
-        return push(walk, SEQUENCE, UNDEFINED, false);
-    if (strcmp(element->vr, "SQ") == 0)
-        return push(walk, SEQUENCE, UNDEFINED, true);
-    if (strcmp(element->vr, "UN") == 0) /* Implicit VR Little Endian inside: PS3.5 6.2.2 */
-        return push(walk, SEQUENCE, UNDEFINED, false);
+    if (strcmp(element->vr, "SQ") == 0 || (!top->explicit_vr && !pixels))
+        return push(walk, SEQUENCE, UNDEFINED, top);
+    if (strcmp(element->vr, "UN") == 0)
+        return push(walk, SEQUENCE, UNDEFINED, &implicit_little);
     other = strcmp(element->vr, "OB") == 0 || strcmp(element->vr, "OW") == 0;
     if (other && (pixels || element->tag >> 16 & 1))
-        return push(walk, FRAGMENTS, UNDEFINED, true);
+        return push(walk, FRAGMENTS, UNDEFINED, top);
     return corrupt(walk->refusal, walk->at, "an element that is no sequence has no length");
 }
 
@@ -366,16 +369,16 @@ static int enter_undefined(struct walk *walk, const struct level *top,
 static int enter_defined(struct walk *walk, const struct level *top, const struct element *element)
 {
     uint64_t value = walk->at + element->header;
-    bool sequence = strcmp(element->vr, "SQ") == 0, hidden = false;
+    const struct level *inside = strcmp(element->vr, "SQ") == 0 ? top : NULL;
 
     if (check_fits(walk, top, value, element->length) ||
         keep_to(walk->kept, value + element->length, walk->refusal))
         return -1;
     if (element->length >= 8 && (!top->explicit_vr || strcmp(element->vr, "UN") == 0))
-        hidden = tag_at(bytes_at(walk->kept, value), false) == ITEM;
+        inside = tag_at(bytes_at(walk->kept, value), false) == ITEM ? &implicit_little : NULL;
     walk->at = value;
-    if (sequence || hidden)
-        return push(walk, SEQUENCE, element->length, !hidden);
+    if (inside)
+        return push(walk, SEQUENCE, element->length, inside);
     walk->at = value + element->length;
     return 0;
 }
@@ -412,15 +415,20 @@ static int step_at_top(struct walk *walk, struct element *element)
         return 1;
     if (only_zeros(walk, &zeros))
         return -1;
+    /* One zero may be the beginning of a tag in big endian. */
+    if (zeros && top->big_endian && top->limit - walk->at == 1)
+        return truncated(walk->refusal, walk->at);
     if (zeros) {
         walk->kept->buf->len = (size_t)(walk->at - walk->kept->base);
         return 1;
     }
-    if (read_header(walk, top, element))
-        return -1;
-    if (element->tag >> 16 == 0x0002 || element->tag >> 16 == 0)
-        return corrupt(walk->refusal, walk->at, "a data set has an element of group 0000 or 0002");
-    return 0;
+    return read_header(walk, top, element);
+}
+
+/* Commands, the meta group, and what PS3.5 7.8.1 forbids: no data set has them, at no depth. */
+static bool is_foreign(uint32_t group)
+{
+    return group == 0x0000 || group == 0x0002 || group == 0xffff;
 }
 
 static bool is_pixels(uint32_t tag)
@@ -448,6 +456,11 @@ static int walk_dataset(struct walk *walk, struct element *ret_pixels)
         r = top->kind == DATASET ? step_at_top(walk, &element) : read_header(walk, top, &element);
         if (r)
             return r < 0 ? -1 : 0;
+        if (is_foreign(element.tag >> 16))
+            return corrupt(walk->refusal, walk->at,
+                           "a data set has an element of group 0000, 0002 or FFFF");
+        if (top->kind == DATASET && element.tag == SOP_CLASS && element.length)
+            walk->scan->has_sop_class = true;
         if (top->kind == DATASET && is_pixels(element.tag)) {
             *ret_pixels = element;
             return 1;
@@ -575,8 +588,8 @@ static int scan_from(struct kept *kept, uint64_t at, struct scan *scan,
         memmove(scan->head.data, scan->head.data + drop, scan->head.len - drop);
         scan->head.len -= drop;
     }
-    if (r == 0)
-        return 0;
+    if (r == 0) /* nothing but zeros is no data set */
+        return scan->head.len ? 0 : truncated(refusal, at);
     if (note_pixels(&walk, &pixels, &behind))
         return -1;
     tail.base = behind;
@@ -664,8 +677,9 @@ static int not_dicom(struct dicom_refusal *refusal)
     return refuse(refusal, DICOM_QUARANTINED, "dicom.not_dicom", "it is no DICOM file");
 }
 
-/* Preamble, meta group and what they say. */
-static int begin(struct kept *kept, struct scan *scan, struct dicom_refusal *refusal)
+/* Preamble, meta group and what they say; *ret_guessed if they do not say the syntax. */
+static int begin(struct kept *kept, struct scan *scan, bool *ret_guessed,
+                 struct dicom_refusal *refusal)
 {
     char uid[65] = "";
     uint64_t at = 0, size = kept->source->size;
@@ -695,6 +709,7 @@ static int begin(struct kept *kept, struct scan *scan, struct dicom_refusal *ref
                           "its transfer syntax is none that sendit knows");
         return 0;
     }
+    *ret_guessed = true;
     scan->syntax = guess(kept, at, refusal);
     return scan->syntax || refusal->what ? (scan->syntax ? 0 : -1) : not_dicom(refusal);
 }
@@ -703,18 +718,22 @@ int scan_run(const struct scan_source *source, uint64_t max_head, struct scan *s
              struct dicom_refusal *refusal)
 {
     struct kept kept = {.source = source, .buf = &scan->head, .max = max_head};
+    bool guessed = false;
 
     *scan = (struct scan){0};
     *refusal = (struct dicom_refusal){0};
     if (source->size == 0)
         return refuse(refusal, DICOM_IGNORED, "import.empty", "it is empty");
-    if (begin(&kept, scan, refusal))
+    if (begin(&kept, scan, &guessed, refusal))
         return -1;
     if (scan->syntax->deflated) {
         scan->head.len = 0;
         return 0;
     }
-    return scan_from(&kept, scan->dataset_at, scan, refusal);
+    if (scan_from(&kept, scan->dataset_at, scan, refusal))
+        return -1;
+    /* Bytes that parse by chance do not say what they are. */
+    return guessed && !scan->has_sop_class ? not_dicom(refusal) : 0;
 }
 
 int scan_dataset(const struct scan_source *source, const struct scan_syntax *syntax,

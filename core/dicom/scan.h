@@ -43,6 +43,7 @@ struct scan {
     bool preamble;            /* 128 bytes and "DICM" were there */
     uint64_t dataset_at;      /* offset in the file of the first byte behind group 0002 */
     char media_sop_class[65]; /* (0002,0002), "" if absent */
+    bool has_sop_class;       /* (0008,0016) is there and not empty */
     struct buf head;          /* bytes from dataset_at up to pixel data, or up to the end */
     bool has_pixels;
     uint32_t pixel_tag;    /* 0x7FE00008, 0x7FE00009 or 0x7FE00010 */
@@ -54,7 +55,9 @@ struct scan {
 };
 
 /*
- * A whole file: preamble, meta group and data set.  0, or -1 with the reason in `refusal`.
+ * A whole file: preamble, meta group and data set.  Without a meta group it is DICOM if it begins
+ * with group 0008, parses to its end in Implicit or Explicit VR Little Endian and has a SOP class;
+ * a deflated one always has a meta group.  0, or -1 with the reason in `refusal`.
  * scan_fini() in both cases.  A deflated data set is not looked into: `head` stays empty, and what
  * begins at dataset_at is for the caller to inflate and to give to scan_dataset().
  */
