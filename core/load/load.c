@@ -26,7 +26,7 @@
 #define MAX_FILES 1024
 
 struct loader {
-    const char *const *folders; /* the site's, borrowed */
+    char **folders; /* the site's */
     size_t n_folders;
     char *own;
     struct stage_file **loaded; /* by loader_find() */
@@ -333,8 +333,18 @@ struct loader *loader_new(const char *const *folders, size_t n_folders, struct e
         err_set(err, ERR_PLACE, "no memory, or /proc is not mounted");
         return NULL;
     }
-    loader->folders = folders;
-    loader->n_folders = n_folders;
+    loader->folders = calloc(n_folders + 1, sizeof(*loader->folders));
+    for (size_t i = 0; loader->folders && i < n_folders; i++) {
+        loader->folders[i] = strdup(folders[i]);
+        if (!loader->folders[i])
+            break;
+        loader->n_folders++;
+    }
+    if (!loader->folders || loader->n_folders < n_folders) {
+        loader_free(loader);
+        err_set(err, ERR_PLACE, "no memory");
+        return NULL;
+    }
     return loader;
 }
 
@@ -363,6 +373,9 @@ void loader_free(struct loader *loader)
         free(loader->names[i]);
         dlclose(loader->handles[i]);
     }
+    for (size_t i = 0; i < loader->n_folders; i++)
+        free(loader->folders[i]);
+    free(loader->folders);
     free(loader->loaded);
     free(loader->names);
     free(loader->handles);

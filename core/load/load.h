@@ -30,8 +30,8 @@ struct stage_file {
 
 struct loader;
 
-/* `folders` are the site's, in order, absolute; the installation's own is added.  Borrowed until
- * loader_free(), which keeps every loaded object mapped. */
+/* `folders` are the site's, in order, absolute, copied; the installation's own is added.  What was
+ * loaded stays mapped until loader_free(). */
 struct loader *loader_new(const char *const *folders, size_t n_folders, struct err *err);
 void loader_free(struct loader *loader);
 /* The folder that holds what ships; never NULL. */

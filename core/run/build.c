@@ -38,38 +38,45 @@ static char *beside(const char *pipeline)
     return folder;
 }
 
-int run_build(const struct run_request *request, struct loader **ret_loader,
-              struct plan **ret_plan, struct err *err)
+struct loader *run_loader(const struct run_request *request, struct err *err)
 {
-    size_t n = request->n_plugins + 1, i;
-    char **folders = calloc(n, sizeof(*folders));
+    size_t n = request->n_plugins, i;
+    char **folders = calloc(n + 1, sizeof(*folders));
     struct loader *loader = NULL;
-    int result = -1;
 
-    if (!folders)
-        return err_set(err, ERR_PLACE, "no memory");
-    for (i = 0; i < n; i++) {
-        folders[i] =
-            i + 1 < n ? absolute(request->plugins[i]) : beside(request->plan.path);
-        if (!folders[i]) {
-            err_set(err, ERR_PLACE, "the current folder cannot be read");
-            goto out;
-        }
+    if (!folders) {
+        err_set(err, ERR_PLACE, "no memory");
+        return NULL;
     }
-    loader = loader_new((const char *const *)folders, n, err);
-    if (!loader)
-        goto out;
-    result = plan_build(&request->plan, find_stage, loader, ret_plan, err);
-    if (!result) {
-        *ret_loader = loader;
-        loader = NULL;
-    }
-out:
-    loader_free(loader);
+    for (i = 0; i < n; i++)
+        folders[i] = absolute(request->plugins[i]);
+    if (request->plan.path)
+        folders[n++] = beside(request->plan.path);
+    for (i = 0; i < n && folders[i]; i++)
+        ;
+    if (i == n)
+        loader = loader_new((const char *const *)folders, n, err);
+    else
+        err_set(err, ERR_PLACE, "the current folder cannot be read");
     for (i = 0; i < n; i++)
         free(folders[i]);
     free(folders);
-    return result;
+    return loader;
+}
+
+int run_build(const struct run_request *request, struct loader **ret_loader,
+              struct plan **ret_plan, struct err *err)
+{
+    struct loader *loader = run_loader(request, err);
+
+    if (!loader)
+        return -1;
+    if (plan_build(&request->plan, find_stage, loader, ret_plan, err)) {
+        loader_free(loader);
+        return -1;
+    }
+    *ret_loader = loader;
+    return 0;
 }
 
 static bool ends_with(const char *text, const char *end)

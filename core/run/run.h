@@ -26,8 +26,10 @@ struct run_request {
     size_t n_plugins;
 };
 
-/* The site's folders, in order (--plugins, then plugins.d beside pipeline.json), loader and plan.
- * Both are the caller's to free, the plan first. */
+/* A loader of the site's folders, in order: --plugins, then plugins.d beside pipeline.json, if there
+ * is one (`plan.path`).  The caller frees it; NULL with `err` filled. */
+struct loader *run_loader(const struct run_request *request, struct err *err);
+/* Loader and plan; both are the caller's to free, the plan first. */
 int run_build(const struct run_request *request, struct loader **ret_loader,
               struct plan **ret_plan, struct err *err);
 

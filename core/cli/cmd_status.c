@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sendit status: the batches, their counts, and what waits. */
+#include "cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/table.h"
+#include "ledger/ledger.h"
+
+#define SHOWN 40 /* batches in the table without -v */
+
+struct view {
+    const struct cli *cli;
+    struct table table;
+    json_t *array;
+    uint64_t n, states[BATCH_ERROR + 1], skip; /* skip: finished ones that are not shown */
+    bool dry;                                  /* images were checked, not stored */
+};
+
+static bool is_finished(const struct ledger_batch *batch)
+{
+    return batch->state == BATCH_DONE || batch->state == BATCH_EMPTY;
+}
+
+static int count_batch(void *ctx, const struct ledger_batch *batch)
+{
+    struct view *view = ctx;
+
+    view->n++;
+    if (batch->state > 0 && batch->state <= BATCH_ERROR)
+        view->states[batch->state]++;
+    return 0;
+}
+
+/* ---- the table ---- */
+
+static void add_counts(struct view *view, const struct ledger_counts *n)
+{
+    struct table *table = &view->table;
+
+    table_add_number(table, n->found);
+    table_add_number(table, n->stored);
+    if (view->dry)
+        table_add_number(table, n->checked);
+    table_add_number(table, n->quarantined);
+    table_add_number(table, n->failed);
+    table_add_number(table, n->ignored);
+    table_add_number(table, n->waiting);
+}
+
+static int add_batch(void *ctx, const struct ledger_batch *batch)
+{
+    struct view *view = ctx;
+    char time[32];
+
+    if (is_finished(batch) && view->skip) {
+        view->skip--;
+        return 0;
+    }
+    table_add(&view->table, batch->id);
+    table_add(&view->table, ledger_batch_word((enum ledger_batch_state)batch->state));
+    add_counts(view, &batch->counts);
+    table_add(&view->table, cli_time(batch->finished_ms, time));
+    if (view->cli->paths)
+        table_add(&view->table, batch->key);
+    return 0;
+}
+
+static size_t make_heads(const struct view *view, const char *heads[TABLE_MAX_COLUMNS + 1])
+{
+    size_t n = 0;
+
+    heads[n++] = "batch";
+    heads[n++] = "state";
+    heads[n++] = ">found";
+    heads[n++] = ">stored";
+    if (view->dry)
+        heads[n++] = ">checked";
+    heads[n++] = ">quarantined";
+    heads[n++] = ">failed";
+    heads[n++] = ">ignored";
+    heads[n++] = ">waiting";
+    heads[n++] = "finished";
+    if (view->cli->paths)
+        heads[n++] = "folder";
+    heads[n] = NULL;
+    return n;
+}
+
+static int print_batches(struct view *view, struct ledger *ledger,
+                         const struct ledger_counts *totals, struct err *err)
+{
+    const char *heads[TABLE_MAX_COLUMNS + 1];
+    uint64_t finished = view->states[BATCH_DONE] + view->states[BATCH_EMPTY], left_out;
+    size_t n_columns = make_heads(view, heads);
+    char number[32];
+
+    if (view->cli->verbose <= 0 && view->n > SHOWN)
+        view->skip = view->n - SHOWN < finished ? view->n - SHOWN : finished;
+    left_out = view->skip;
+    table_init(&view->table, heads);
+    if (ledger_batches(ledger, false, add_batch, view, err)) {
+        table_fini(&view->table);
+        return -1;
+    }
+    table_add(&view->table, "total");
+    table_add(&view->table, "");
+    add_counts(view, totals);
+    while (view->table.n_cells % n_columns && !view->table.failed)
+        table_add(&view->table, "");
+    table_print(&view->table, stdout);
+    table_fini(&view->table);
+    if (left_out)
+        printf("%s finished batches are not listed; all of them: sendit status -v\n",
+               cli_number(left_out, number));
+    return 0;
+}
+
+static int print_reason(void *ctx, int state, const char *stage, const char *code, uint64_t n)
+{
+    struct view *view = ctx;
+
+    table_add(&view->table, ledger_item_word((enum ledger_item_state)state));
+    table_add_number(&view->table, n);
+    table_add(&view->table, stage);
+    table_add(&view->table, code);
+    return 0;
+}
+
+static int print_reasons(struct view *view, struct ledger *ledger, struct err *err)
+{
+    static const char *const heads[] = {"", ">images", "stage", "reason", NULL};
+    int result;
+
+    table_init(&view->table, heads);
+    result = ledger_reasons(ledger, NULL, false, print_reason, view, err);
+    if (!result && view->table.n_cells) {
+        putchar('\n');
+        table_print(&view->table, stdout);
+    }
+    table_fini(&view->table);
+    return result;
+}
+
+static void print_waiting(const struct view *view, const struct ledger_counts *totals)
+{
+    const uint64_t *n = view->states;
+    char a[32];
+
+    if (n[BATCH_QUEUE] || n[BATCH_PROCESSING] || n[BATCH_ERROR] || totals->quarantined)
+        putchar('\n');
+    if (n[BATCH_QUEUE])
+        printf("QUEUE: %s; the next sendit run takes what waits.\n", cli_number(n[BATCH_QUEUE], a));
+    if (n[BATCH_PROCESSING])
+        printf("PROCESSING: %s; a run is at work, or ended early: the next one goes on there.\n",
+               cli_number(n[BATCH_PROCESSING], a));
+    if (n[BATCH_ERROR])
+        printf("ERROR: %s; why: sendit log\n", cli_number(n[BATCH_ERROR], a));
+    if (totals->quarantined)
+        puts("What is held: sendit quarantine list");
+}
+
+/* ---- as JSON ---- */
+
+static json_t *counts_json(const struct ledger_counts *n)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "found", (json_int_t)n->found, "stored",
+                     (json_int_t)n->stored, "checked", (json_int_t)n->checked, "quarantined",
+                     (json_int_t)n->quarantined, "failed", (json_int_t)n->failed, "ignored",
+                     (json_int_t)n->ignored, "waiting", (json_int_t)n->waiting);
+}
+
+static int add_batch_json(void *ctx, const struct ledger_batch *batch)
+{
+    struct view *view = ctx;
+
+    return json_array_append_new(
+        view->array,
+        json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:o, s:s*}", "batch", batch->id,
+                  "state", ledger_batch_word((enum ledger_batch_state)batch->state), "continues",
+                  batch->continues, "tries", (json_int_t)batch->attempt, "bytes",
+                  (json_int_t)batch->bytes, "queued_ms", (json_int_t)batch->queued_ms, "started_ms",
+                  (json_int_t)batch->started_ms, "finished_ms", (json_int_t)batch->finished_ms,
+                  "counts", counts_json(&batch->counts), "folder",
+                  view->cli->paths ? batch->key : NULL));
+}
+
+static int add_reason_json(void *ctx, int state, const char *stage, const char *code, uint64_t n)
+{
+    return json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:I}", "state",
+                                                ledger_item_word((enum ledger_item_state)state),
+                                                "stage", stage ? stage : "", "code", code, "images",
+                                                (json_int_t)n));
+}
+
+static int answer_json(struct view *view, struct ledger *ledger, const char *state,
+                       const struct ledger_counts *totals, struct err *err)
+{
+    json_t *reasons = json_array();
+
+    view->array = json_array();
+    if (ledger_batches(ledger, false, add_batch_json, view, err) ||
+        ledger_reasons(ledger, NULL, false, add_reason_json, reasons, err)) {
+        json_decref(view->array);
+        json_decref(reasons);
+        return -1;
+    }
+    return cli_answer(json_pack("{s:s, s:o, s:o, s:o}", "state", state, "totals",
+                                counts_json(totals), "reasons", reasons, "batches", view->array))
+               ? err_set(err, ERR_PLACE, "no memory")
+               : 0;
+}
+
+/* ---- the command ---- */
+
+static int answer(const struct cli *cli, struct ledger *ledger, const char *state, struct err *err)
+{
+    struct view view = {.cli = cli};
+    struct ledger_counts totals;
+
+    if (ledger_totals(ledger, false, &totals, err))
+        return -1;
+    if (cli->json)
+        return answer_json(&view, ledger, state, &totals, err);
+    view.dry = totals.checked != 0;
+    if (ledger_batches(ledger, false, count_batch, &view, err))
+        return -1;
+    if (!view.n) {
+        printf("there are no batches in %s\n", state);
+        return 0;
+    }
+    if (print_batches(&view, ledger, &totals, err) || print_reasons(&view, ledger, err))
+        return -1;
+    print_waiting(&view, &totals);
+    return 0;
+}
+
+static int run(const struct cli *cli)
+{
+    struct ledger *ledger = NULL;
+    struct err err = {0};
+    char *state = NULL;
+    int found = cli_ledger(cli, &state, &ledger, &err), status = 0;
+
+    if (found < 0 || (!found && answer(cli, ledger, state, &err)))
+        status = cli_error(cli, &err);
+    ledger_close(ledger);
+    free(state);
+    return status;
+}
+
+const struct cli_command cli_status = {
+    .name = "status",
+    .usage = "status",
+    .summary = "show the batches, their counts and what waits",
+    .help =
+        "Shows the batches that the ledger knows, also while a run goes on. In each line, as in\n"
+        "the total, found = stored + quarantined + failed + ignored + waiting. Below: why images\n"
+        "were held, failed or ignored, and what waits.\n"
+        "\n"
+        "  QUEUE         waits for a run\n"
+        "  PROCESSING    a worker has it\n"
+        "  DONE          every file ended, none failed\n"
+        "  EMPTY         the same, and none was stored\n"
+        "  ERROR         a file failed, or a stage stopped the batch\n"
+        "\n"
+        "Of many batches the unfinished ones and the latest are shown; -v shows all.",
+    .examples = "sendit status\tthe state of the pipeline in this folder\n"
+                "sendit status --json\tfor programs\n"
+                "sendit status --paths\twith the folder of each batch",
+    .takes = CLI_PATHS,
+    .min_args = 0,
+    .max_args = 0,
+    .run = run,
+};
