@@ -2,8 +2,8 @@
 /*
  * cli.h - the frame of the commands: one table, one file per command, the common options.
  *
- * main.c finds the command, parses its options from two tables (common and its own), prints
- * `--help` and `--man` from the texts here, and calls run().  A command prints its answer on
+ * cli.c finds the command and parses its options from one table (options.c), page.c prints
+ * `--help` and `--man` from the texts here, then run() is called.  A command prints its answer on
  * stdout, errors through cli_error() on stderr, and returns the exit status of house.md.
  */
 #ifndef SENDIT_CLI_CLI_H
@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+
+#include <jansson.h>
 
 #include "base/err.h"
 
@@ -66,6 +68,12 @@ int cli_pipeline(const struct cli *cli, const char **ret_path, struct err *err);
  * the caller frees it. */
 int cli_state(const struct cli *cli, char **ret_state, struct err *err);
 
+struct ledger;
+/* The ledger of that folder, to read, and whether --paths may be answered.  1: there is none yet, and
+ * that was said.  Both are the caller's. */
+int cli_ledger(const struct cli *cli, char **ret_state, struct ledger **ret_ledger,
+               struct err *err);
+
 struct loader;
 struct plan;
 /* Loader and plan for the pipeline of `cli`; both are the caller's to free, the plan first.
@@ -82,5 +90,10 @@ char *cli_bytes(unsigned long long n, char text[32]);
 char *cli_time(long long ms, char text[32]);
 /* Does stdout go to a terminal that a person looks at? */
 bool cli_is_terminal(void);
+/* The escape that begins a style, "" where colours are not wanted (no terminal, NO_COLOR). */
+enum cli_style { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_RED, CLI_YELLOW, CLI_GREEN };
+const char *cli_style(enum cli_style style);
+/* Print JSON as the answer and free it; 0, or ERR_PLACE without memory (NULL). */
+int cli_answer(json_t *answer);
 
 #endif
