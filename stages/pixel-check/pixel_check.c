@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pixel-check: holds images back whose pixels may show who the patient is, by what their header
+ * says.  It changes nothing.
+ */
+#include <sendit/stage.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define TAG_IMAGE_TYPE 0x00080008u
+#define TAG_SOP_CLASS 0x00080016u
+#define TAG_MODALITY 0x00080060u
+#define TAG_CONVERSION_TYPE 0x00080064u
+#define TAG_SERIES_DESCRIPTION 0x0008103Eu
+#define TAG_BURNED_IN 0x00280301u
+#define TAG_DOCUMENT 0x00420011u
+#define TAG_ICON 0x00880200u
+#define TAG_FLOAT_PIXELS 0x7FE00008u
+#define TAG_DOUBLE_PIXELS 0x7FE00009u
+#define TAG_PIXELS 0x7FE00010u
+
+/* Storage SOP classes: one of them, or the head of a family. */
+#define UID_STANDARD "1.2.840.10008."
+#define UID_STORAGE UID_STANDARD "5.1.4.1.1."
+#define UID_SECONDARY UID_STORAGE "7"
+#define UID_DOCUMENT UID_STORAGE "104"
+
+enum finding { BURNED_IN, DOCUMENT, PRIVATE_CLASS, SCREEN_SAVE, SECONDARY, UNKNOWN, N_FINDINGS };
+
+/* Of each finding the option that decides about it, and what the operator reads. */
+static const struct {
+    const char *option, *code, *metric, *text;
+} findings[N_FINDINGS] = {
+    [BURNED_IN] = {"on_burned_in", "pixel.burned_in", "burned_in",
+                   "Burned In Annotation does not say that its pixels are free of text."},
+    [DOCUMENT] = {"on_document", "pixel.document", "document",
+                  "It is an encapsulated document, whose pages nobody has looked at."},
+    [PRIVATE_CLASS] = {"on_private_sop_class", "pixel.private_sop_class", "private_sop_class",
+                       "Its SOP class is private: what its pixels show is not known."},
+    [SCREEN_SAVE] = {"on_screen_save", "pixel.screen_save", "screen_save",
+                     "It is a saved screen, which often shows the patient's name."},
+    [SECONDARY] = {"on_secondary", "pixel.secondary", "secondary",
+                   "It is a secondary capture, which often shows the patient's name."},
+    [UNKNOWN] = {"on_unknown", "pixel.unknown", "unknown",
+                 "Images of its kind often show names, and it has no Burned In Annotation."},
+};
+
+struct sendit_stage_state {
+    const struct sendit_host *host;
+    const struct sendit_dicom *dicom;
+    const struct sendit_metrics *metrics;
+    int strict, pass[N_FINDINGS];
+    uint64_t n_passed; /* of the batch in hand, unchecked */
+};
+
+static const struct sendit_option options[] = {
+    {"on_burned_in", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "An image whose Burned In Annotation is not NO."},
+    {"strict", SENDIT_OPT_BOOLEAN, 0, "false", NULL,
+     "Take any value of Burned In Annotation for burned in, NO too."},
+    {"on_unknown", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Ultrasound, endoscopy and photographs without Burned In Annotation."},
+    {"on_secondary", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Secondary captures, whatever their Burned In Annotation says."},
+    {"on_screen_save", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Saved screens, whatever their Burned In Annotation says."},
+    {"on_document", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Encapsulated documents, such as PDF."},
+    {"on_private_sop_class", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Objects of a private SOP class."},
+};
+
+/* ---- what the header says ---- */
+
+/* An element that cannot be read as text reads as `odd`, one that is not there as "". */
+static const char *text(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+                        uint32_t tag, const char *odd)
+{
+    const char *value;
+    sendit_result r = self->dicom->get(ds, tag, &value);
+
+    if (r == SENDIT_OK)
+        return value;
+    return r == SENDIT_EABSENT ? "" : odd;
+}
+
+/* Pixel data that stays on disk has no bytes to show: it is there unless it is absent. */
+static int has(const struct sendit_stage_state *self, struct sendit_dataset *ds, uint32_t tag)
+{
+    const void *value;
+    size_t length;
+
+    return self->dicom->bytes(ds, tag, &value, &length) != SENDIT_EABSENT;
+}
+
+/* Is one of several values `word`, in any case and padding? */
+static int has_word(const char *values, const char *word)
+{
+    size_t n = strlen(word);
+
+    while (*values) {
+        size_t length = strcspn(values, "\\"), from = 0, to = length;
+
+        while (from < to && values[from] == ' ')
+            from++;
+        while (to > from && values[to - 1] == ' ')
+            to--;
+        if (to - from == n && !strncasecmp(values + from, word, n))
+            return 1;
+        values += length + (values[length] == '\\');
+    }
+    return 0;
+}
+
+/* `family` itself, or a UID below it. */
+static int is_of_family(const char *uid, const char *family)
+{
+    size_t n = strlen(family);
+
+    return !strncmp(uid, family, n) && (!uid[n] || uid[n] == '.');
+}
+
+static int is_plain_no(const char *value)
+{
+    return !strchr(value, '\\') && has_word(value, "NO");
+}
+
+/* Any element of the module SC Equipment: film that was scanned, frames that were grabbed. */
+static int is_secondary(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+                        const char *sop_class)
+{
+    static const uint32_t tags[] = {TAG_CONVERSION_TYPE, 0x00181010u, 0x00181012u, 0x00181014u,
+                                    0x00181016u,         0x00181018u, 0x00181019u};
+
+    if (is_of_family(sop_class, UID_SECONDARY))
+        return 1;
+    for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++)
+        if (*text(self, ds, tags[i], "odd"))
+            return 1;
+    return 0;
+}
+
+static int is_screen_save(const struct sendit_stage_state *self, struct sendit_dataset *ds)
+{
+    const char *type = text(self, ds, TAG_IMAGE_TYPE, "SCREEN SAVE");
+
+    if (strcasestr(type, "SCREEN") || strcasestr(type, "SAVE"))
+        return 1;
+    type = text(self, ds, TAG_SERIES_DESCRIPTION, "");
+    return strcasestr(type, "SCREEN SAVE") || strcasestr(type, "SCREENSAVE");
+}
+
+/* Ultrasound, endoscopy, and whatever was taken with visible light. */
+static int shows_names(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+                       const char *sop_class)
+{
+    static const char *const modalities[] = {"US", "ES", "XC", "GM"};
+    static const char *const families[] = {UID_STORAGE "3", UID_STORAGE "6", UID_STORAGE "77"};
+    const char *modality = text(self, ds, TAG_MODALITY, "XC");
+
+    for (size_t i = 0; i < sizeof(modalities) / sizeof(modalities[0]); i++)
+        if (has_word(modality, modalities[i]))
+            return 1;
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+        if (is_of_family(sop_class, families[i]))
+            return 1;
+    return 0;
+}
+
+static int32_t find_pixels(void *ctx, struct sendit_dataset *parent,
+                           const struct sendit_element *element)
+{
+    (void)ctx, (void)parent;
+    if (element->tag == TAG_ICON)
+        return SENDIT_KEEP_WHOLE; /* removed by every profile */
+    if (element->tag == TAG_PIXELS || element->tag == TAG_FLOAT_PIXELS ||
+        element->tag == TAG_DOUBLE_PIXELS)
+        return SENDIT_STOP;
+    return SENDIT_KEEP;
+}
+
+/* ---- callbacks ---- */
+
+static sendit_verdict start(const struct sendit_host *host, struct sendit_stage_state **ret_self,
+                            struct sendit_why *why)
+{
+    const struct sendit_config *config = SENDIT_SERVICE(host, config);
+    struct sendit_stage_state *self = calloc(1, sizeof(*self));
+
+    if (!self)
+        return sendit_because(why, SENDIT_RETRY, "pixel.memory", "There is no memory.");
+    self->host = host;
+    self->dicom = SENDIT_SERVICE(host, dicom);
+    self->metrics = SENDIT_SERVICE(host, metrics);
+    self->strict = config->number(host, "strict") != 0;
+    for (int i = 0; i < N_FINDINGS; i++)
+        self->pass[i] = config->number(host, findings[i].option) == 1;
+    *ret_self = self;
+    return SENDIT_PASS;
+}
+
+static sendit_verdict begin(struct sendit_stage_state *self, const struct sendit_batch *batch,
+                            struct sendit_why *why)
+{
+    (void)batch, (void)why;
+    self->n_passed = 0;
+    return SENDIT_PASS;
+}
+
+/* The findings about an image, one bit each. */
+static sendit_verdict look(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+                           unsigned *ret_found, struct sendit_why *why)
+{
+    const char *sop_class, *burned_in;
+    unsigned found = 0;
+    sendit_result r;
+
+    if (self->dicom->get(ds, TAG_SOP_CLASS, &sop_class) != SENDIT_OK || !*sop_class)
+        return sendit_because(why, SENDIT_QUARANTINE, "pixel.no_sop_class",
+                              "It has no SOP Class UID: what it is, is not known.");
+    r = self->dicom->get(ds, TAG_BURNED_IN, &burned_in);
+    if (r != SENDIT_EABSENT && (r != SENDIT_OK || self->strict || !is_plain_no(burned_in)))
+        found |= 1u << BURNED_IN;
+    if (strncmp(sop_class, UID_STANDARD, sizeof(UID_STANDARD) - 1))
+        found |= 1u << PRIVATE_CLASS;
+    if (is_of_family(sop_class, UID_DOCUMENT) || has(self, ds, TAG_DOCUMENT))
+        found |= 1u << DOCUMENT;
+    if (has(self, ds, TAG_PIXELS) || has(self, ds, TAG_FLOAT_PIXELS) ||
+        has(self, ds, TAG_DOUBLE_PIXELS)) {
+        if (is_screen_save(self, ds))
+            found |= 1u << SCREEN_SAVE;
+        if (is_secondary(self, ds, sop_class))
+            found |= 1u << SECONDARY;
+        if (r == SENDIT_EABSENT && shows_names(self, ds, sop_class))
+            found |= 1u << UNKNOWN;
+    } else {
+        r = self->dicom->walk(ds, find_pixels, NULL);
+        if (r == SENDIT_ESTOPPED)
+            return sendit_because(why, SENDIT_QUARANTINE, "pixel.nested",
+                                  "It has pixels inside a sequence only, where nobody looks.");
+        if (r != SENDIT_OK)
+            return sendit_because(why, sendit_verdict_of(r), "pixel.walk",
+                                  "Its elements cannot be gone through.");
+    }
+    *ret_found = found;
+    return SENDIT_PASS;
+}
+
+static sendit_verdict process(struct sendit_stage_state *self, const struct sendit_item *item,
+                              struct sendit_why *why)
+{
+    unsigned found = 0;
+    sendit_verdict verdict = look(self, item->ds, &found, why);
+
+    if (verdict != SENDIT_PASS || !found)
+        return verdict;
+    for (int i = 0; i < N_FINDINGS; i++) {
+        if (!(found & 1u << i))
+            continue;
+        self->metrics->add(self->host, findings[i].metric, 1);
+        if (!self->pass[i])
+            return sendit_because(why, SENDIT_QUARANTINE, findings[i].code, "%s", findings[i].text);
+    }
+    /* The site lets it through, and nobody checked it: it goes on without the label. */
+    self->n_passed++;
+    return SENDIT_SKIP;
+}
+
+static sendit_verdict finish(struct sendit_stage_state *self, const struct sendit_batch *batch,
+                             struct sendit_why *why)
+{
+    char line[128];
+
+    (void)batch, (void)why;
+    if (self->n_passed) {
+        snprintf(line, sizeof(line), "%" PRIu64 " images went on unchecked, as an option says.",
+                 self->n_passed);
+        self->host->log(self->host, SENDIT_WARN, "pixel.passed", line);
+    }
+    self->n_passed = 0;
+    return SENDIT_PASS;
+}
+
+static void stop(struct sendit_stage_state *self)
+{
+    free(self);
+}
+
+SENDIT_PLUGIN(.flags = SENDIT_READS, SENDIT_OPTIONS(options), .name = "pixel-check",
+              .version = "1.0.0", .summary = "Holds images back whose pixels may show a name.",
+              .grants = "pixels.checked", .open = start, .begin = begin, .process = process,
+              .finish = finish, .close = stop);
