@@ -92,10 +92,10 @@ bool run_is_place(const char *code)
            ends_with(code, ".missing") || ends_with(code, ".unreadable");
 }
 
-static int check_stage(const struct plan *plan, const struct plan_stage *stage, int online,
-                       struct err *err)
+static int check_stage(const struct plan *plan, const struct plan_stage *stage, const char *filters,
+                       int online, struct err *err)
 {
-    struct host_env env = {.plan = plan};
+    struct host_env env = {.plan = plan, .filters = filters};
     struct sendit_why why = {0};
     struct host host;
     sendit_verdict verdict;
@@ -117,13 +117,17 @@ static int check_stage(const struct plan *plan, const struct plan_stage *stage, 
 
 int run_check(const struct plan *plan, int online, struct err *err)
 {
-    for (size_t i = 0; i < plan->n_stages; i++) {
+    char *filters = run_filters_folder();
+    int result = filters ? 0 : err_set(err, ERR_PLACE, "no memory");
+
+    for (size_t i = 0; !result && i < plan->n_stages; i++) {
         const struct plan_stage *stage = &plan->stages[i];
 
-        if (stage->enabled && stage->plugin->check && check_stage(plan, stage, online, err))
-            return -1;
+        if (stage->enabled && stage->plugin->check)
+            result = check_stage(plan, stage, filters, online, err);
     }
-    return 0;
+    free(filters);
+    return result;
 }
 
 int run_key_path(const struct plan *plan, char **ret_path, bool *ret_default, struct err *err)
