@@ -23,7 +23,15 @@
 #endif
 
 #define MAX_OPTIONS 256
-#define MAX_FILES 1024
+#define MAX_FILES 256
+
+/* dlopen() tells objects apart by the name they were opened by, which is that of the descriptor: it
+ * stays open as long as the object may be mapped, else the next file would get its number, and the
+ * code of this one. */
+struct mapping {
+    void *handle; /* NULL: nothing is mapped */
+    int fd;
+};
 
 struct loader {
     char **folders; /* the site's */
@@ -31,11 +39,11 @@ struct loader {
     char *own;
     struct stage_file **loaded; /* by loader_find() */
     char **names;               /* of those */
-    void **handles;
+    struct mapping *mappings;   /* and theirs */
     size_t n_loaded;
     struct stage_file *list; /* by loader_list() */
+    struct mapping *list_mappings;
     size_t n_list;
-    void **list_handles;
 };
 
 /* ---- is a descriptor sound? ---- */
@@ -233,19 +241,28 @@ static int open_file(const char *path, char ret_digest[DIGEST_HEX], int *ret_fd,
     return -1;
 }
 
+static void unmap(struct mapping *mapping)
+{
+    if (!mapping->handle)
+        return;
+    dlclose(mapping->handle);
+    close(mapping->fd);
+    mapping->handle = NULL;
+}
+
 /* Loading goes through the descriptor that was hashed: whoever replaces the file meanwhile changes
- * neither. */
-static int map_file(int fd, const char *path, const char *name, void **ret_handle,
+ * neither.  With a handle, `mapping` owns the descriptor, also of a stage that is refused. */
+static int map_file(int fd, const char *path, const char *name, struct mapping *mapping,
                     const struct sendit_plugin **ret_plugin, struct err *err)
 {
     char link[64];
     const struct sendit_plugin *plugin;
     sendit_entry_fn *entry;
-    void *handle, *symbol;
+    void *symbol;
 
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    handle = dlopen(link, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
+    mapping->handle = dlopen(link, RTLD_NOW | RTLD_LOCAL);
+    if (!mapping->handle) {
         const char *why = dlerror();
         size_t skip = why && !strncmp(why, link, strlen(link)) ? strlen(link) : 0;
 
@@ -254,29 +271,24 @@ static int map_file(int fd, const char *path, const char *name, void **ret_handl
         return err_set(err, ERR_REFUSED, "%s: it cannot be loaded: %s", path,
                        why ? why + skip : "unknown");
     }
-    symbol = dlsym(handle, "sendit_stage");
-    if (!symbol) {
-        err_set(err, ERR_REFUSED,
-                "%s: it exports no sendit_stage(), expected it from SENDIT_PLUGIN()", path);
-        goto fail;
-    }
+    mapping->fd = fd;
+    symbol = dlsym(mapping->handle, "sendit_stage");
+    if (!symbol)
+        return err_set(err, ERR_REFUSED,
+                       "%s: it exports no sendit_stage(), expected it from SENDIT_PLUGIN()", path);
     /* ISO C has no cast from an object to a function. */
     memcpy(&entry, &symbol, sizeof(entry));
     plugin = entry(SENDIT_ABI);
     if (loader_check(plugin, path, name, err))
-        goto fail;
-    *ret_handle = handle;
+        return -1;
     *ret_plugin = plugin;
     return 0;
-fail:
-    dlclose(handle);
-    return -1;
 }
 
 /* Fill everything but `hidden` and `hides`; what goes wrong is in `err` and, as text, in
  * `refused`. */
-static int load_file(struct stage_file *file, const char *path, const char *name, void **ret_handle,
-                     struct err *err)
+static int load_file(struct stage_file *file, const char *path, const char *name,
+                     struct mapping *mapping, struct err *err)
 {
     int fd = -1, result = -1;
 
@@ -284,8 +296,8 @@ static int load_file(struct stage_file *file, const char *path, const char *name
     if (!file->path)
         err_set(err, ERR_PLACE, "no memory");
     else if (!open_file(path, file->digest, &fd, err))
-        result = map_file(fd, path, name, ret_handle, &file->plugin, err);
-    if (fd >= 0)
+        result = map_file(fd, path, name, mapping, &file->plugin, err);
+    if (fd >= 0 && !mapping->handle)
         close(fd);
     if (result)
         file->refused = strdup(err->text);
@@ -352,13 +364,12 @@ static void free_list(struct loader *loader)
 {
     for (size_t i = 0; i < loader->n_list; i++) {
         free_file(&loader->list[i]);
-        if (loader->list_handles[i])
-            dlclose(loader->list_handles[i]);
+        unmap(&loader->list_mappings[i]);
     }
     free(loader->list);
-    free(loader->list_handles);
+    free(loader->list_mappings);
     loader->list = NULL;
-    loader->list_handles = NULL;
+    loader->list_mappings = NULL;
     loader->n_list = 0;
 }
 
@@ -371,14 +382,14 @@ void loader_free(struct loader *loader)
         free_file(loader->loaded[i]);
         free(loader->loaded[i]);
         free(loader->names[i]);
-        dlclose(loader->handles[i]);
+        unmap(&loader->mappings[i]);
     }
     for (size_t i = 0; i < loader->n_folders; i++)
         free(loader->folders[i]);
     free(loader->folders);
     free(loader->loaded);
     free(loader->names);
-    free(loader->handles);
+    free(loader->mappings);
     free(loader->own);
     free(loader);
 }
@@ -466,25 +477,25 @@ static int note_hidden(const struct loader *loader, const char *name, struct sta
     return file->hides ? 0 : err_set(err, ERR_PLACE, "no memory");
 }
 
-static int remember(struct loader *loader, const char *name, struct stage_file *file, void *handle,
-                    struct err *err)
+static int remember(struct loader *loader, const char *name, struct stage_file *file,
+                    const struct mapping *mapping, struct err *err)
 {
     size_t n = loader->n_loaded + 1;
     void *files = realloc(loader->loaded, n * sizeof(*loader->loaded));
-    void *names, *handles;
+    void *names, *mappings;
 
     if (files)
         loader->loaded = files;
     names = realloc(loader->names, n * sizeof(*loader->names));
     if (names)
         loader->names = names;
-    handles = realloc(loader->handles, n * sizeof(*loader->handles));
-    if (handles)
-        loader->handles = handles;
-    if (!files || !names || !handles || !(loader->names[n - 1] = strdup(name)))
+    mappings = realloc(loader->mappings, n * sizeof(*loader->mappings));
+    if (mappings)
+        loader->mappings = mappings;
+    if (!files || !names || !mappings || !(loader->names[n - 1] = strdup(name)))
         return err_set(err, ERR_PLACE, "no memory");
     loader->loaded[n - 1] = file;
-    loader->handles[n - 1] = handle;
+    loader->mappings[n - 1] = *mapping;
     loader->n_loaded = n;
     return 0;
 }
@@ -493,15 +504,14 @@ static int load_new(struct loader *loader, const char *folder, const char *path,
                     const struct stage_file **ret_file, struct err *err)
 {
     struct stage_file *file = calloc(1, sizeof(*file));
-    void *handle = NULL;
+    struct mapping mapping = {0};
 
     if (!file)
         return err_set(err, ERR_PLACE, "no memory");
     file->ships = is_own(loader, folder);
-    if (check_folder(folder, err) || load_file(file, path, name, &handle, err) ||
-        note_hidden(loader, name, file, err) || remember(loader, name, file, handle, err)) {
-        if (handle)
-            dlclose(handle);
+    if (check_folder(folder, err) || load_file(file, path, name, &mapping, err) ||
+        note_hidden(loader, name, file, err) || remember(loader, name, file, &mapping, err)) {
+        unmap(&mapping);
         free_file(file);
         free(file);
         return -1;
@@ -544,18 +554,18 @@ static int list_file(struct loader *loader, const char *folder, const char *file
     size_t n = strlen(file_name) - 3, i = loader->n_list;
     char name[NAME_MAX + 1], path[PATH_MAX];
     struct stage_file *files = realloc(loader->list, (i + 1) * sizeof(*files));
-    void **handles;
+    struct mapping *mappings;
     struct err why;
 
     if (files)
         loader->list = files;
-    handles = realloc(loader->list_handles, (i + 1) * sizeof(void *));
-    if (handles)
-        loader->list_handles = handles;
-    if (!files || !handles)
+    mappings = realloc(loader->list_mappings, (i + 1) * sizeof(*mappings));
+    if (mappings)
+        loader->list_mappings = mappings;
+    if (!files || !mappings)
         return err_set(err, ERR_PLACE, "no memory");
     memset(&files[i], 0, sizeof(files[i]));
-    handles[i] = NULL;
+    mappings[i] = (struct mapping){0};
     loader->n_list++;
     snprintf(name, sizeof(name), "%.*s", (int)n, file_name);
     if (snprintf(path, sizeof(path), "%s/%s", folder, file_name) >= (int)sizeof(path))
@@ -570,7 +580,7 @@ static int list_file(struct loader *loader, const char *folder, const char *file
         files[i].path = strdup(path);
         files[i].refused = strdup(why.text);
     } else {
-        load_file(&files[i], path, name, &handles[i], &why);
+        load_file(&files[i], path, name, &mappings[i], &why);
     }
     if (!files[i].path || (!files[i].plugin && !files[i].refused))
         return err_set(err, ERR_PLACE, "no memory");
