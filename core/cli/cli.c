@@ -256,6 +256,9 @@ static int answer(const struct cli_line *line)
     case CLI_ASK_MAN:
         page_man(line->cli.command, stdout);
         return 0;
+    case CLI_ASK_COMPLETION:
+        page_completion(stdout);
+        return 0;
     case CLI_ASK_VERSION:
         return show_versions(&line->cli);
     case CLI_ASK_RUN:

@@ -22,7 +22,8 @@ const struct cli_option cli_options[] = {
     {'q', "quiet", NULL, 0, "fewer; twice for none"},
     {'h', "help", NULL, 0, "show this and leave"},
     {0, "version", NULL, 0, "show versions and leave"},
-    {0, "man", NULL, 0, NULL},
+    {0, "man", NULL, 0, NULL}, /* for the build */
+    {0, "completion", NULL, 0, NULL},
     {0},
 };
 
@@ -93,6 +94,8 @@ static int apply(struct parse *parse, const struct cli_option *option, const cha
         line->ask = CLI_ASK_HELP;
     else if (!strcmp(option->name, "man"))
         line->ask = CLI_ASK_MAN;
+    else if (!strcmp(option->name, "completion"))
+        line->ask = CLI_ASK_COMPLETION;
     else if (!strcmp(option->name, "version"))
         line->ask = CLI_ASK_VERSION;
     else {

@@ -7,7 +7,7 @@
 
 #include "cli/cli.h"
 
-enum cli_ask { CLI_ASK_RUN, CLI_ASK_HELP, CLI_ASK_MAN, CLI_ASK_VERSION };
+enum cli_ask { CLI_ASK_RUN, CLI_ASK_HELP, CLI_ASK_MAN, CLI_ASK_VERSION, CLI_ASK_COMPLETION };
 
 struct cli_option {
     char letter;       /* 0 without */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/page.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "cli/options.h"
@@ -264,8 +265,11 @@ void page_man(const struct cli_command *command, FILE *out)
 {
     const char *name = command ? command->name : "", *dash = command ? "\\-" : "";
 
-    fprintf(out, ".TH \"SENDIT%s%s\" \"1\" \"\" \"sendit %s\" \"sendit manual\"\n", dash, name,
-            SENDIT_VERSION);
+    fputs(".TH SENDIT", out);
+    fputs(dash, out);
+    for (const char *at = name; *at; at++)
+        putc(toupper((unsigned char)*at), out);
+    fprintf(out, " 1 \"\" \"sendit %s\" \"sendit manual\"\n", SENDIT_VERSION);
     fprintf(out, ".SH NAME\nsendit%s%s \\- %s\n.SH SYNOPSIS\n.B sendit ", dash, name,
             command ? command->summary : "de\\-identifies folders of DICOM images");
     if (command) {
@@ -289,4 +293,39 @@ void page_man(const struct cli_command *command, FILE *out)
     roff_pairs(out, "ENVIRONMENT", variables, N_VARIABLES);
     roff_pairs(out, "FILES", files, N_FILES);
     roff_see_also(command, out);
+}
+
+/* ---- as a script ---- */
+
+void page_completion(FILE *out)
+{
+    fputs("# bash completion for sendit, made from its own tables\n"
+          "_sendit() {\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} given i\n"
+          "    local commands='",
+          out);
+    for (const struct cli_command *const *at = cli_commands; *at; at++)
+        fprintf(out, "%s ", (*at)->name);
+    fputs("help' options='", out);
+    for (const struct cli_option *option = cli_options; option->name; option++)
+        if (option->help)
+            fprintf(out, "--%s ", option->name);
+    fputs("'\n"
+          "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+          "        [[ \" $commands \" == *\" ${COMP_WORDS[i]} \"* ]] && given=${COMP_WORDS[i]} && "
+          "break\n"
+          "    done\n"
+          "    case $word,$before in\n"
+          "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) ;;\n"
+          "    *,-p|*,--pipeline|*,--state|*,--plugins) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+          "    *,quarantine) COMPREPLY=($(compgen -W 'list show' -- \"$word\")) ;;\n"
+          "    *) if [[ -z $given || $given == help ]]; then\n"
+          "           COMPREPLY=($(compgen -W \"$commands\" -- \"$word\"))\n"
+          "       else\n"
+          "           COMPREPLY=($(compgen -f -- \"$word\"))\n"
+          "       fi ;;\n"
+          "    esac\n"
+          "}\n"
+          "complete -o filenames -F _sendit sendit\n",
+          out);
 }

@@ -18,10 +18,6 @@
 #include "load/near.h"
 #include "load/option.h"
 
-#ifndef SENDIT_LIBDIR
-#define SENDIT_LIBDIR "lib" /* below the prefix; CMAKE_INSTALL_LIBDIR when CMake builds it */
-#endif
-
 #define MAX_OPTIONS 256
 #define MAX_FILES 256
 
@@ -313,10 +309,10 @@ static void free_file(struct stage_file *file)
 
 /* ---- the loader ---- */
 
-/* build/plugins.d of a build folder, else LIBDIR/sendit/plugins.d of the prefix. */
+/* build/plugins.d of a build folder, else lib/sendit/plugins.d of the prefix. */
 static char *own_folder(void)
 {
-    char exe[PATH_MAX], path[2 * PATH_MAX], *slash;
+    char exe[PATH_MAX], path[PATH_MAX + 16], *slash;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     struct stat st;
 
@@ -330,8 +326,7 @@ static char *own_folder(void)
     snprintf(path, sizeof(path), "%s/plugins.d", exe);
     if (!stat(path, &st) && S_ISDIR(st.st_mode))
         return strdup(path);
-    snprintf(path, sizeof(path), "../%s/sendit/plugins.d", SENDIT_LIBDIR);
-    return file_join(exe, path);
+    return file_join(exe, "../lib/sendit/plugins.d");
 }
 
 struct loader *loader_new(const char *const *folders, size_t n_folders, struct err *err)
