@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034,SC2154
 # What tests/quickstart and tests/run share: packages and builds.  Sourced by bash; $root is the
 # top of the tree.
 

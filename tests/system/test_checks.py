@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checks that judge the code are judged themselves: each rule is broken once."""
+import os
+import subprocess
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Includes(unittest.TestCase):
+    def check(self, name, text):
+        """(exit status, output) of tests/check-includes on a tree of one file."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path))
+            with open(path, "w") as file:
+                file.write(text)
+            done = subprocess.run([os.path.join(ROOT, "tests", "check-includes"), folder],
+                                  stdout=subprocess.PIPE, check=False)
+            return done.returncode, done.stdout.decode()
+
+    def refuse(self, name, text, word):
+        status, output = self.check(name, text)
+        self.assertEqual(status, 1, output)
+        self.assertIn("%s:1: " % name, output)
+        self.assertIn(word, output)
+
+    def accept(self, name, text):
+        status, output = self.check(name, text)
+        self.assertEqual(status, 0, output)
+
+    def test_arrows(self):
+        self.accept("core/plan/a.c", '#include "load/load.h"\n#include "base/err.h"\n')
+        self.refuse("core/plan/a.c", '#include "dicom/dicom.h"\n', "arrows")
+        self.refuse("core/deid/a.c", '#include "load/near.h"\n', "arrows")
+        self.refuse("core/dicom/a.c", '#include "deid/deid.h"\n', "arrows")
+        self.refuse("core/base/a.c", '#include "run/run.h"\n', "arrows")
+        self.refuse("core/run/a.c", '#include "cli/cli.h"\n', "arrows")
+        self.accept("core/cli/a.c", '#include "run/run.h"\n#include "ledger/ledger.h"\n')
+        self.refuse("core/new/a.c", '#include "base/err.h"\n', "no room")
+        self.refuse("core/run/a.c", '#include "wire.h"\n', "write the room")
+
+    def test_libraries(self):
+        self.refuse("core/run/a.c", "#include <dlfcn.h>\n", "core/load/")
+        self.refuse("core/run/a.c", "#  include <sqlite3.h>\n", "core/ledger/")
+        self.refuse("core/services/a.c", "#include <curl/curl.h>\n", "http.c")
+        self.refuse("core/deid/a.cc", "#include <dcmtk/dcmdata/dctk.h>\n", "core/dicom/*.cc")
+        self.refuse("core/dicom/a.c", "#include <dcmtk/dcmdata/dctk.h>\n", "core/dicom/*.cc")
+        self.refuse("core/cli/a.c", "#include <microhttpd.h>\n", "core/monitor/")
+        self.accept("core/dicom/a.cc", "#include <dcmtk/dcmdata/dctk.h>\n")
+        self.accept("core/ledger/a.c", "#include <sqlite3.h>\n")
+
+    def test_stages(self):
+        self.accept("stages/x/x.c", "#include <sendit/stage.h>\n#include <string.h>\n")
+        self.refuse("stages/x/x.c", '#include "base/err.h"\n', "a stage")
+        self.refuse("stages/x/x.c", "#include <sendit/other.h>\n", "a stage")
+
+    def test_banned(self):
+        for call in ("strcpy(a, b)", "sprintf(a, b)", "gets(a)", "strtok(a, b)", "system(a)"):
+            self.refuse("core/run/a.c", "int x(void) { return %s; }\n" % call, call.split("(")[0])
+        self.accept("core/run/a.c", "/* strcpy(a, b) */ int x(void) { snprintf(a, 1, b); }\n")
+        self.accept("core/run/a.c", 'const char *t = "gets(no)"; int file_system(int);\n')
+        self.accept("core/run/a.c", "int x(struct s *s) { return s->system(1); }\n")
+
+
+class Hospital(unittest.TestCase):
+    @staticmethod
+    def read(folder):
+        found = {}
+        for place, _, files in os.walk(folder):
+            for name in files:
+                with open(os.path.join(place, name), "rb") as file:
+                    found[os.path.relpath(file.name, folder)] = file.read()
+        return found
+
+    def test_same_seed_same_bytes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            trees = []
+            for name, seed in (("a", "5"), ("b", "5"), ("c", "6")):
+                path = os.path.join(folder, name)
+                subprocess.run([os.path.join(ROOT, "tests", "hospital"), path, "--seed", seed,
+                                "--size", "16"], check=True)
+                trees.append(self.read(path))
+            self.assertEqual(trees[0], trees[1])
+            self.assertEqual(set(trees[0]), set(trees[2]))
+            self.assertNotEqual(trees[0], trees[2])
+
+    def test_it_is_not_written_twice(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([os.path.join(ROOT, "tests", "hospital"), folder],
+                                  stderr=subprocess.PIPE, check=False)
+            self.assertEqual((done.returncode, os.listdir(folder)), (1, []))
+
+
+if __name__ == "__main__":
+    unittest.main()

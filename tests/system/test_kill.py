@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 at random instants loses nothing, doubles nothing, leaves nothing behind.
+
+Ten kills in `tests/run`, a thousand with --long; SENDIT_TEST_SEED sets where they begin.  What a
+kill cannot show is a loss of power; for that, the order of syncs is what counts.
+"""
+import os
+import random
+import signal
+import time
+import unittest
+
+import sendit
+
+KILLS = 1000 if sendit.LONG else 10
+SEED = int(os.environ.get("SENDIT_TEST_SEED", "1"))
+
+
+def children(pid):
+    """The processes that `pid` has started, as /proc knows them."""
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def fill(site):
+    """Several batches, with what is stored, held, ignored and broken in each run."""
+    site.add_hospital()
+    for study in (11, 12, 13):
+        site.add_images(12, study=study, patient="K-%d" % study, size=64)
+        site.add(sendit.make_image(90, study, patient="K-%d" % study, BurnedInAnnotation="YES"),
+                 "study%d" % study, "BURNED")
+        site.add_bytes(b"no image at all", "study%d" % study, "NOTE")
+
+
+def left_behind(site):
+    """Temporary files, in the output and in the state."""
+    known = {"site.key"}
+    clean = [path for path in sendit.tree(site.clean) if not path.endswith(".dcm")]
+    state = [path for path in sendit.tree(site.state)
+             if path not in known and ("tmp" in path or "scratch" in path or "spool" in path)]
+    return clean + state
+
+
+class Kill(sendit.Case):
+    def setUp(self):
+        super().setUp()
+        fill(self.site)
+        began = time.monotonic()
+        self.answer = self.run_json("--workers", "2")
+        self.seconds = time.monotonic() - began
+        self.clean = sendit.tree(self.site.clean)
+        self.counts = self.site.counts()
+        self.data = sendit.tree(self.site.data)
+
+    def finish(self, site):
+        """Run until nothing waits, then compare with the undisturbed site."""
+        for _ in range(3):
+            result = site.sendit("run", "--json", "--workers", "2")
+            self.assert_sound(result)
+            self.assertEqual(result.status, 0, str(result))
+            if not site.counts()["waiting"]:
+                break
+        self.assertEqual(self.counts, site.counts())
+        self.assertEqual(self.clean, sendit.tree(site.clean))
+        self.assertEqual(self.data, sendit.tree(site.data))
+        self.assertEqual(left_behind(site), [])
+
+    def kill_one(self, site, moment, chance):
+        """Start a run, kill its supervisor or one of its workers after `moment` seconds."""
+        process = site.start("run", "--json", "--workers", "2")
+        try:
+            time.sleep(moment)
+            workers = children(process.pid)
+            victim = chance.choice(workers) if workers and chance.random() < 0.6 else process.pid
+            try:
+                os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            out, err = process.communicate(timeout=120)
+        finally:
+            if process.poll() is None:
+                process.kill()
+        if victim != process.pid:
+            self.assertEqual(process.returncode, 0, out.decode() + err.decode())
+        for _ in range(200):
+            if not any(os.path.exists("/proc/%d" % pid) for pid in workers):
+                return
+            time.sleep(0.02)
+        self.fail("a worker outlived its supervisor")
+
+    def test_kill_at_random_instants(self):
+        chance = random.Random(SEED)
+        done = 0
+        while done < KILLS:
+            site = self.new_site()
+            fill(site)
+            kills = chance.randint(1, 4)
+            for _ in range(min(kills, KILLS - done)):
+                moment = chance.uniform(0, self.seconds)
+                with self.subTest(kill=done, seed=SEED, moment="%.4f" % moment):
+                    self.kill_one(site, moment, chance)
+                done += 1
+            with self.subTest(kills=done, seed=SEED):
+                self.finish(site)
+
+    def test_stop_by_signal_and_go_on(self):
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            with self.subTest(status):
+                site = self.new_site()
+                fill(site)
+                process = site.start("run", "--json", "--workers", "1")
+                time.sleep(self.seconds / 3)
+                process.send_signal(number)
+                out, err = process.communicate(timeout=120)
+                self.assertIn(process.returncode, (status, 0), out.decode() + err.decode())
+                if process.returncode:
+                    self.assert_adds_up(site.counts())
+                    self.assertEqual(site.counts()["failed"], 0)
+                self.finish(site)
+
+
+if __name__ == "__main__":
+    unittest.main()
