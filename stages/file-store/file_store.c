@@ -826,8 +826,9 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
         return verdict;
     r = self->files->view(item->ds, &file);
     if (r != SENDIT_OK)
-        return sendit_because(why, sendit_verdict_of(r), "file.view",
-                              "It cannot be written as a DICOM file.");
+        return sendit_because(
+            why, r == SENDIT_ENOMEM || r == SENDIT_EIO ? SENDIT_RETRY : SENDIT_QUARANTINE,
+            "file.view", "It cannot be written as a DICOM file.");
     verdict = look_for_originals(self, file, why);
     if (verdict != SENDIT_PASS)
         return verdict;

@@ -58,6 +58,14 @@ static const struct sendit_option options[] = {
 
 /* ---- who it is ---- */
 
+/* What a result about one image costs: that image, unless a retry may help. */
+static sendit_verdict of_image(sendit_result r)
+{
+    sendit_verdict verdict = sendit_verdict_of(r);
+
+    return verdict == SENDIT_FAIL ? SENDIT_QUARANTINE : verdict;
+}
+
 static int has_uid(const struct sendit_stage_state *self, struct sendit_dataset *ds, uint32_t tag)
 {
     const char *uid;
@@ -89,14 +97,13 @@ static sendit_verdict find_patient(const struct sendit_stage_state *self, struct
     if (r == SENDIT_OK)
         return SENDIT_PASS;
     if (r != SENDIT_EABSENT)
-        return sendit_because(why, sendit_verdict_of(r), "ids.bad_patient",
-                              "Its PatientID cannot be read.");
+        return sendit_because(why, of_image(r), "ids.bad_patient", "Its PatientID cannot be read.");
     if (!self->by_study)
         return sendit_because(why, SENDIT_QUARANTINE, "ids.no_patient",
                               "It has no PatientID; no_patient says what else may become of it.");
     r = self->dicom->get(ds, TAG_STUDY, &study);
     if (r != SENDIT_OK)
-        return sendit_because(why, sendit_verdict_of(r), "ids.no_study",
+        return sendit_because(why, of_image(r), "ids.no_study",
                               "Its Study Instance UID cannot be read.");
     /* No PatientID has a line end in it, so this is never one of them. */
     if ((size_t)snprintf(who->own, sizeof(who->own), "study\n%s", study) >= sizeof(who->own))
@@ -261,7 +268,7 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
         return verdict;
     r = derive(self, item->ds, &who);
     if (r != SENDIT_OK)
-        return sendit_because(why, sendit_verdict_of(r), "ids.derive",
+        return sendit_because(why, of_image(r), "ids.derive",
                               "No pseudonym could be derived for it.");
     verdict = check_study(self, &who, why);
     if (verdict != SENDIT_PASS)
@@ -270,8 +277,8 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
         {"entity_id", who.entity}, {"item_id", who.item}, {"jitter", who.days}};
     r = self->deid->apply(self->plan, item->ds, vars, 3, &report, why);
     if (r != SENDIT_OK)
-        return why->code[0] ? sendit_verdict_of(r)
-                            : sendit_because(why, sendit_verdict_of(r), "ids.apply",
+        return why->code[0] ? of_image(r)
+                            : sendit_because(why, of_image(r), "ids.apply",
                                              "The profile could not be applied to it.");
     r = self->facts->put(self->host, item->id, "ids.entity", who.entity);
     if (r == SENDIT_OK)

@@ -242,8 +242,8 @@ static sendit_verdict look(const struct sendit_stage_state *self, struct sendit_
             return sendit_because(why, SENDIT_QUARANTINE, "pixel.nested",
                                   "It has pixels inside a sequence only, where nobody looks.");
         if (r != SENDIT_OK)
-            return sendit_because(why, sendit_verdict_of(r), "pixel.walk",
-                                  "Its elements cannot be gone through.");
+            return sendit_because(why, r == SENDIT_ENOMEM ? SENDIT_RETRY : SENDIT_QUARANTINE,
+                                  "pixel.walk", "Its elements cannot be gone through.");
     }
     *ret_found = found;
     return SENDIT_PASS;
