@@ -15,8 +15,8 @@
 
 struct deid_plan; /* immutable; deid_free() */
 
-/* `profiles` and `recipes` end with NULL; `filters` is the folder with the tables.  -1 with
- * ERR_REFUSED for a name that is not there (yet). */
+/* `profiles` and `recipes` end with NULL; `filters` is the absolute path of the folder with the
+ * tables.  -1 with ERR_REFUSED for a name that is not there (yet). */
 int deid_compile(const char *const *profiles, const char *const *recipes, const char *filters,
                  struct deid_plan **ret_plan, struct err *err);
 void deid_free(struct deid_plan *plan);

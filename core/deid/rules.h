@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rules.h - what deid_compile() makes and deid_apply() goes by; for the files of this folder only.
+ */
+#ifndef SENDIT_DEID_RULES_H
+#define SENDIT_DEID_RULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "deid/deid.h"
+
+/* What becomes of an attribute; zero is no action and stops the image. */
+enum action {
+    ACT_NONE = 0,
+    ACT_REMOVE,
+    ACT_EMPTY,
+    ACT_DUMMY,
+    ACT_UID,        /* a new UID for each that is no UID of the standard */
+    ACT_MOVE,       /* a date, by the days of the patient */
+    ACT_PATIENT_ID, /* the pseudonym */
+    ACT_KEEP,       /* a value that fits its VR; the items of a sequence by their own rules */
+    ACT_TREE,       /* a sequence whose items lose all text */
+    ACT_ONE_CODE,   /* a sequence that gets one item, a code that says nothing */
+    ACT_JUDGE       /* by its VR: no table names it */
+};
+
+/* The options of PS3.15 that can be chosen beside the Basic Profile. */
+enum {
+    OPTION_PATIENT = 1 << 0,       /* Retain Patient Characteristics */
+    OPTION_MODIFIED_DATES = 1 << 1 /* Retain Longitudinal Temporal Information, modified dates */
+};
+
+struct rule {
+    uint32_t tag;
+    uint8_t action; /* enum action */
+};
+
+struct deid_plan {
+    struct rule *rules; /* sorted by tag */
+    size_t n_rules;
+    unsigned options;
+    char digest[DIGEST_HEX];
+};
+
+/* ACT_JUDGE for a tag that no rule names.  Groups that go whole are not in the rules. */
+enum action plan_action(const struct deid_plan *plan, uint32_t tag);
+
+#endif
