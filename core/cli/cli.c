@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "cli/options.h"
 #include "cli/page.h"
+#include "cli/table.h"
 #include "load/near.h"
 #include "plan/json_doc.h"
 #include "run/run.h"
@@ -41,13 +42,33 @@ int cli_answer(json_t *answer)
     return 0;
 }
 
+int cli_append(json_t *array, json_t *element, bool *failed)
+{
+    if (json_array_append_new(array, element))
+        *failed = true;
+    return *failed;
+}
+
+json_t *cli_json_text(const char *text)
+{
+    json_t *value = text ? json_string(text) : json_null();
+    char *safe;
+
+    if (value)
+        return value;
+    safe = table_safe(text);
+    value = safe ? json_string(safe) : NULL;
+    free(safe);
+    return value;
+}
+
 int cli_error(const struct cli *cli, const struct err *err)
 {
     int status = err->code ? err->code : ERR_REFUSED;
 
     fflush(stdout);
     if (cli->json)
-        cli_answer(json_pack("{s:s, s:i}", "error", err->text, "status", status));
+        cli_answer(json_pack("{s:o, s:i}", "error", cli_json_text(err->text), "status", status));
     else
         fprintf(stderr, "sendit: %s\n", err->text);
     return status;

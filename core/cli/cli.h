@@ -95,5 +95,10 @@ enum cli_style { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_RED, CLI_YELLOW, CLI_GREEN };
 const char *cli_style(enum cli_style style);
 /* Print JSON as the answer and free it; 0, or ERR_PLACE without memory (NULL). */
 int cli_answer(json_t *answer);
+/* Take `element` into `array`; what lacks memory sets `failed` and returns 1, which ends a walk. */
+int cli_append(json_t *array, json_t *element, bool *failed);
+/* `text` as JSON; bytes that are no UTF-8, as names of files may have, are shown as \xNN.  NULL is
+ * null. */
+json_t *cli_json_text(const char *text);
 
 #endif

@@ -23,8 +23,9 @@ static int run(const struct cli *cli)
     if (cli_build(cli, NULL, 0, &loader, &plan, &err) || run_check(plan, 0, &err))
         status = cli_error(cli, &err);
     else if (cli->json)
-        status = cli_answer(json_pack("{s:b, s:s, s:I}", "valid", 1, "pipeline", plan->path,
-                                      "stages", (json_int_t)enabled(plan)));
+        status =
+            cli_answer(json_pack("{s:b, s:o, s:I}", "valid", 1, "pipeline",
+                                 cli_json_text(plan->path), "stages", (json_int_t)enabled(plan)));
     else
         printf("%s is valid: %zu stages are enabled, in an order that the policy allows%s\n",
                plan->path, enabled(plan), plan->lowered ? ", which the site has lowered" : "");

@@ -15,6 +15,7 @@ struct view {
     struct ledger *ledger;
     struct table table;
     json_t *array;
+    bool failed; /* no memory for the answer */
 };
 
 static const char *level_word(int level)
@@ -30,13 +31,14 @@ static int add_message(void *ctx, const struct ledger_message *message)
     char time[32];
 
     if (view->cli->json)
-        return json_array_append_new(
-            view->array,
-            json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "time_ms",
-                      (json_int_t)message->at_ms, "level", level_word(message->level), "batch",
-                      message->batch, "image", message->item ? message->item : "", "stage",
-                      message->stage ? message->stage : "", "code", message->code, "text",
-                      message->text, "times", (json_int_t)message->times));
+        return cli_append(view->array,
+                          json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "time_ms",
+                                    (json_int_t)message->at_ms, "level", level_word(message->level),
+                                    "batch", message->batch, "image",
+                                    message->item ? message->item : "", "stage",
+                                    message->stage ? message->stage : "", "code", message->code,
+                                    "text", message->text, "times", (json_int_t)message->times),
+                          &view->failed);
     table_add(&view->table, cli_time(message->at_ms, time));
     table_add(&view->table, level_word(message->level));
     table_add(&view->table, message->batch);
@@ -72,12 +74,13 @@ static int add_item(void *ctx, const struct ledger_item *item)
     if (item->state == ITEM_STORED || item->state == ITEM_CHECKED)
         return 0;
     if (view->cli->json)
-        return json_array_append_new(
+        return cli_append(
             view->array,
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*}", "image", item->id, "state",
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:o*}", "image", item->id, "state",
                       ledger_item_word((enum ledger_item_state)item->state), "stage",
                       item->stage ? item->stage : "", "code", item->code ? item->code : "", "text",
-                      item->text ? item->text : "", "path", path));
+                      item->text ? item->text : "", "path", path ? cli_json_text(path) : NULL),
+            &view->failed);
     table_add(&view->table, item->id);
     table_add(&view->table, ledger_item_word((enum ledger_item_state)item->state));
     table_add(&view->table, item->stage);
@@ -130,10 +133,9 @@ static int show(const struct cli *cli, struct ledger *ledger, struct err *err)
     if (batch && show_items(&view, batch, err))
         goto out;
     result = 0;
-    if (cli->json)
-        result = cli_answer(json_pack("{s:O, s:O}", "messages", messages, "images", items))
-                     ? err_set(err, ERR_PLACE, "no memory")
-                     : 0;
+    if (view.failed ||
+        (cli->json && cli_answer(json_pack("{s:O, s:O}", "messages", messages, "images", items))))
+        result = err_set(err, ERR_PLACE, "no memory");
 out:
     json_decref(messages);
     json_decref(items);
@@ -167,8 +169,8 @@ const struct cli_command cli_log = {
         "Batches and images are named by ids that are safe to show. With --paths the files are\n"
         "named, too: names of files may identify patients.",
     .examples = "sendit log\twhat went wrong\n"
-                "sendit log b12\tone batch\n"
-                "sendit log b12 --paths\tand where its files are",
+                "sendit log b3\tone batch\n"
+                "sendit log b3 --paths\tand where its files are",
     .takes = CLI_PATHS,
     .min_args = 0,
     .max_args = 1,

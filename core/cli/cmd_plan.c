@@ -355,7 +355,7 @@ static json_t *value_json(const struct plan_value *value)
         json_t *array = json_array();
 
         for (char **at = value->list; at && *at; at++)
-            json_array_append_new(array, json_string(*at));
+            json_array_append_new(array, cli_json_text(*at));
         return array;
     }
     if (!value->text)
@@ -366,7 +366,7 @@ static json_t *value_json(const struct plan_value *value)
         return json_integer(value->number);
     if (value->option->type == SENDIT_OPT_JSON)
         return json_loads(value->json ? value->json : value->text, JSON_DECODE_ANY, NULL);
-    return json_string(value->text);
+    return cli_json_text(value->text);
 }
 
 static json_t *values_json(const struct plan_value *values, size_t n)
@@ -397,7 +397,7 @@ static json_t *stage_json(const struct plan *plan, const struct plan_stage *stag
     if (!object || !file)
         return object;
     more =
-        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:s?, s:o}", "version",
+        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:s, s:o, s:o}", "version",
                   stage->plugin->version, "summary", stage->plugin->summary, "flags",
                   words_flags_json(stage->plugin->flags), "needs", labels_json(plan, stage->needs),
                   "needs_at_finish", labels_json(plan, stage->needs_at_finish), "grants",
@@ -424,9 +424,9 @@ static json_t *plan_json(const struct plan *plan, const struct key_state *key)
         json_pack("{s:s, s:s, s:s, s:b, s:{s:o, s:b, s:s?}, s:{s:s?, s:s?}, s:o, s:o, s:s?}",
                   "pipeline", plan->path, "digest", plan->digest, "state", plan->state, "dry",
                   (int)plan->dry, "policy", "egress_needs", labels_json(plan, plan->egress_needs),
-                  "lowered", (int)plan->lowered, "because", plan->because, "key", "file", key->path,
-                  "fingerprint", key->exists ? key->fingerprint : NULL, "stages", stages, "run",
-                  values_json(plan->run, PLAN_N_RUN), "proof", sentence);
+                  "lowered", (int)plan->lowered, "because", plan->because, "key", "file",
+                  cli_json_text(key->path), "fingerprint", key->exists ? key->fingerprint : NULL,
+                  "stages", stages, "run", values_json(plan->run, PLAN_N_RUN), "proof", sentence);
     free(sentence);
     return answer;
 }

@@ -14,8 +14,8 @@ struct view {
     const char *batch; /* in hand */
     struct table table;
     json_t *array;
-    unsigned long long n; /* images */
-    bool found;
+    unsigned long long n;       /* images */
+    bool found, broken, failed; /* broken: `err` is set; failed: no memory for the answer */
     struct err *err;
 };
 
@@ -34,9 +34,10 @@ static int add_reason(void *ctx, int state, const char *stage, const char *code,
         return 0;
     view->n += n;
     if (view->cli->json)
-        return json_array_append_new(view->array, json_pack("{s:s, s:s, s:s, s:I}", "batch",
-                                                            view->batch, "stage", text_of(stage),
-                                                            "code", code, "images", (json_int_t)n));
+        return cli_append(view->array,
+                          json_pack("{s:s, s:s, s:s, s:I}", "batch", view->batch, "stage",
+                                    text_of(stage), "code", code, "images", (json_int_t)n),
+                          &view->failed);
     table_add(&view->table, view->batch);
     table_add(&view->table, stage);
     table_add(&view->table, code);
@@ -51,7 +52,8 @@ static int add_batch(void *ctx, const struct ledger_batch *batch)
     if (!batch->counts.quarantined)
         return 0;
     view->batch = batch->id;
-    return ledger_reasons(view->ledger, batch->id, false, add_reason, view, view->err);
+    view->broken = ledger_reasons(view->ledger, batch->id, false, add_reason, view, view->err) != 0;
+    return view->broken || view->failed;
 }
 
 static int list_reasons(struct view *view)
@@ -61,19 +63,18 @@ static int list_reasons(struct view *view)
     int result;
 
     table_init(&view->table, heads);
-    view->err->code = 0;
     result = ledger_batches(view->ledger, false, add_batch, view, view->err);
-    if (view->err->code)
+    if (view->broken)
         result = -1;
-    if (result >= 0 && !view->cli->json && !view->n)
+    if (!result && !view->cli->json && !view->n)
         puts("nothing is held");
-    else if (result >= 0 && !view->cli->json) {
+    else if (!result && !view->cli->json) {
         table_print(&view->table, stdout);
         printf("\n%s images are held. More: sendit quarantine list BATCH\n",
                cli_number(view->n, number));
     }
     table_fini(&view->table);
-    return result < 0 ? -1 : 0;
+    return result;
 }
 
 /* ---- list BATCH: its images ---- */
@@ -84,11 +85,12 @@ static int add_item(void *ctx, const struct ledger_item *item)
 
     view->n++;
     if (view->cli->json)
-        return json_array_append_new(
-            view->array,
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*}", "image", item->id, "batch", item->batch,
-                      "stage", text_of(item->stage), "code", text_of(item->code), "text",
-                      text_of(item->text), "path", view->cli->paths ? item->path : NULL));
+        return cli_append(view->array,
+                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:o*}", "image", item->id, "batch",
+                                    item->batch, "stage", text_of(item->stage), "code",
+                                    text_of(item->code), "text", text_of(item->text), "path",
+                                    view->cli->paths ? cli_json_text(item->path) : NULL),
+                          &view->failed);
     table_add(&view->table, item->id);
     table_add(&view->table, item->stage);
     table_add(&view->table, item->code);
@@ -135,14 +137,15 @@ static int show_item(void *ctx, const struct ledger_item *item)
 
     view->found = true;
     if (view->cli->json)
-        return json_array_append_new(
+        return cli_append(
             view->array,
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s*}", "image", item->id,
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o*}", "image", item->id,
                       "batch", item->batch, "state", state, "stage", text_of(item->stage), "code",
                       text_of(item->code), "text", text_of(item->text), "labels",
                       text_of(item->labels), "size", (json_int_t)item->size, "tries",
                       (json_int_t)item->attempt, "decided_ms", (json_int_t)item->decided_ms, "path",
-                      view->cli->paths ? item->path : NULL));
+                      view->cli->paths ? cli_json_text(item->path) : NULL),
+            &view->failed);
     print_field("image", item->id);
     print_field("batch", item->batch);
     print_field("state", state);
@@ -185,6 +188,8 @@ static int answer(const struct cli *cli, struct ledger *ledger, struct err *err)
     else
         for (int i = 1; i < cli->n_args && !result; i++)
             result = list_items(&view, cli->args[i]);
+    if (!result && view.failed)
+        result = err_set(err, ERR_PLACE, "no memory");
     if (result || !cli->json)
         json_decref(view.array);
     else if (cli_answer(view.array))
@@ -228,8 +233,8 @@ const struct cli_command cli_quarantine = {
         "Batches and images are named by ids that are safe to show. With --paths the originals\n"
         "are named, too: names of files may identify patients.",
     .examples = "sendit quarantine list\tall of it, counted\n"
-                "sendit quarantine list b12 --paths\tthe originals of one batch\n"
-                "sendit quarantine show b12.4\tone image",
+                "sendit quarantine list b3 --paths\tthe originals of one batch\n"
+                "sendit quarantine show b3-000001\tone image",
     .takes = CLI_PATHS,
     .min_args = 1,
     .max_args = -1,

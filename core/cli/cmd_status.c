@@ -16,6 +16,7 @@ struct view {
     json_t *array;
     uint64_t n, states[BATCH_ERROR + 1], skip; /* skip: finished ones that are not shown */
     bool dry;                                  /* images were checked, not stored */
+    bool failed;                               /* no memory for the answer */
 };
 
 static bool is_finished(const struct ledger_batch *batch)
@@ -175,41 +176,48 @@ static int add_batch_json(void *ctx, const struct ledger_batch *batch)
 {
     struct view *view = ctx;
 
-    return json_array_append_new(
+    return cli_append(
         view->array,
-        json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:o, s:s*}", "batch", batch->id,
+        json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:o, s:o*}", "batch", batch->id,
                   "state", ledger_batch_word((enum ledger_batch_state)batch->state), "continues",
                   batch->continues, "tries", (json_int_t)batch->attempt, "bytes",
                   (json_int_t)batch->bytes, "queued_ms", (json_int_t)batch->queued_ms, "started_ms",
                   (json_int_t)batch->started_ms, "finished_ms", (json_int_t)batch->finished_ms,
                   "counts", counts_json(&batch->counts), "folder",
-                  view->cli->paths ? batch->key : NULL));
+                  view->cli->paths ? cli_json_text(batch->key) : NULL),
+        &view->failed);
 }
 
 static int add_reason_json(void *ctx, int state, const char *stage, const char *code, uint64_t n)
 {
-    return json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:I}", "state",
-                                                ledger_item_word((enum ledger_item_state)state),
-                                                "stage", stage ? stage : "", "code", code, "images",
-                                                (json_int_t)n));
+    struct view *view = ctx;
+
+    return cli_append(view->array,
+                      json_pack("{s:s, s:s, s:s, s:I}", "state",
+                                ledger_item_word((enum ledger_item_state)state), "stage",
+                                stage ? stage : "", "code", code, "images", (json_int_t)n),
+                      &view->failed);
 }
 
 static int answer_json(struct view *view, struct ledger *ledger, const char *state,
                        const struct ledger_counts *totals, struct err *err)
 {
-    json_t *reasons = json_array();
+    json_t *batches = json_array(), *reasons = json_array();
+    int result;
 
-    view->array = json_array();
-    if (ledger_batches(ledger, false, add_batch_json, view, err) ||
-        ledger_reasons(ledger, NULL, false, add_reason_json, reasons, err)) {
-        json_decref(view->array);
-        json_decref(reasons);
-        return -1;
-    }
-    return cli_answer(json_pack("{s:s, s:o, s:o, s:o}", "state", state, "totals",
-                                counts_json(totals), "reasons", reasons, "batches", view->array))
-               ? err_set(err, ERR_PLACE, "no memory")
-               : 0;
+    view->array = batches;
+    result = ledger_batches(ledger, false, add_batch_json, view, err);
+    view->array = reasons;
+    if (!result)
+        result = ledger_reasons(ledger, NULL, false, add_reason_json, view, err);
+    if (!result &&
+        (view->failed ||
+         cli_answer(json_pack("{s:o, s:o, s:O, s:O}", "state", cli_json_text(state), "totals",
+                              counts_json(totals), "reasons", reasons, "batches", batches))))
+        result = err_set(err, ERR_PLACE, "no memory");
+    json_decref(batches);
+    json_decref(reasons);
+    return result;
 }
 
 /* ---- the command ---- */

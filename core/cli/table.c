@@ -64,34 +64,36 @@ void table_addf(struct table *table, const char *text, ...)
 
 /* ---- printing ---- */
 
-static bool is_tame(unsigned char c)
+/* The bytes of the character of UTF-8 that begins here and may be shown; 0: show the byte in hex.
+ */
+static size_t tame(const char *text, size_t len)
 {
-    return c >= ' ' && c != 127;
+    const unsigned char *at = (const unsigned char *)text;
+    size_t n = at[0] < 0x80 ? 1 : at[0] >> 5 == 6 ? 2 : at[0] >> 4 == 14 ? 3 : 4;
+
+    if (n == 1)
+        return at[0] >= ' ' && at[0] != 127;
+    if (at[0] < 0xc2 || at[0] > 0xf4 || n > len)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if (at[i] >> 6 != 2)
+            return 0;
+    /* U+0080 to U+009F are commands, as escapes are. */
+    return at[0] == 0xc2 && at[1] < 0xa0 ? 0 : n;
 }
 
-/* One byte that begins U+0080 to U+009F is obeyed by some terminals, too. */
-static bool is_c1(const char *at)
-{
-    return (unsigned char)at[0] == 0xc2 && (unsigned char)at[1] < 0xa0 && at[1];
-}
-
+/* Returns the columns that it takes; `out` NULL: only that. */
 static size_t put_safe(const char *text, size_t len, FILE *out)
 {
-    size_t width = 0;
+    size_t width = 0, n;
 
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-
-        if (!is_tame(c) || is_c1(text + i)) {
-            if (out)
-                fprintf(out, "\\x%02x", c);
-            width += 4;
-            continue;
-        }
-        if (out)
-            putc(c, out);
-        /* Bytes that continue a character of UTF-8 take no room. */
-        width += (c & 0xc0) != 0x80;
+    for (size_t i = 0; i < len; i += n ? n : 1) {
+        n = tame(text + i, len - i);
+        if (out && n)
+            fwrite(text + i, 1, n, out);
+        else if (out)
+            fprintf(out, "\\x%02x", (unsigned char)text[i]);
+        width += n ? 1 : 4;
     }
     return width;
 }
@@ -99,6 +101,21 @@ static size_t put_safe(const char *text, size_t len, FILE *out)
 void table_print_safe(const char *text, FILE *out)
 {
     put_safe(text, strlen(text), out);
+}
+
+char *table_safe(const char *text)
+{
+    char *safe = NULL;
+    size_t len;
+    FILE *out = open_memstream(&safe, &len);
+
+    if (!out)
+        return NULL;
+    put_safe(text, strlen(text), out);
+    if (!fclose(out))
+        return safe;
+    free(safe);
+    return NULL;
 }
 
 static size_t cell_width(const char *text)

@@ -33,5 +33,7 @@ void table_print(const struct table *table, FILE *out);
 
 /* `text` with what a terminal would obey made visible, '\n' too. */
 void table_print_safe(const char *text, FILE *out);
+/* The same as text; the caller frees it, NULL without memory. */
+char *table_safe(const char *text);
 
 #endif
