@@ -115,9 +115,11 @@ static sendit_verdict find_patient(const struct sendit_stage_state *self, struct
 
 static sendit_result keep(char ret_text[PSEUDONYM_SIZE], const char *text)
 {
-    if (strlen(text) >= PSEUDONYM_SIZE)
+    size_t n = strlen(text);
+
+    if (n >= PSEUDONYM_SIZE)
         return SENDIT_ECORRUPT;
-    strcpy(ret_text, text);
+    memcpy(ret_text, text, n + 1);
     return SENDIT_OK;
 }
 
