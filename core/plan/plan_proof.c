@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "load/near.h"
 #include "load/option.h"
 
@@ -535,6 +536,52 @@ static int prove_store(struct builder *b)
                           "\"dry\": true to check images only");
 }
 
+/* Is a folder that store `i` writes to one of the source's, in one, or around one? */
+static int meet_folders(struct builder *b, size_t i, const struct plan_value *value,
+                        const struct plan_value *folders)
+{
+    const struct plan_stage *store = &b->plan->stages[i];
+
+    for (char **folder = folders->list; folder && *folder; folder++) {
+        bool inside = file_is_below(value->text, *folder);
+
+        if (inside || file_is_below(*folder, value->text))
+            return err_set(b->err, ERR_REFUSED,
+                           "%s:%u:%u: stages[%zu].config.%s: images would go to a folder that %s "
+                           "one of the source's; let them go to another",
+                           b->plan->path, value->line ? value->line : store->line,
+                           value->line ? value->col : store->col, i, value->option->name,
+                           inside ? "is, or lies in," : "holds");
+    }
+    return 0;
+}
+
+/* What is handed out never becomes input, nor does it come to lie among originals. */
+static int prove_folders(struct builder *b)
+{
+    const struct plan_value *folders = NULL;
+
+    for (size_t i = 0; i < b->plan->n_stages; i++) {
+        const struct plan_stage *stage = &b->plan->stages[i];
+
+        if (!stage->enabled)
+            continue;
+        if (stage->plugin->flags & SENDIT_SOURCE)
+            folders = plan_value(stage, "folders");
+        /* A path of one that talks to the network is a certificate or the like. */
+        if (!folders || !stage->egress || (stage->plugin->flags & SENDIT_NETWORK))
+            continue;
+        for (size_t j = 0; j < stage->plugin->n_options; j++) {
+            const struct plan_value *value = &stage->values[j];
+
+            if (value->option->type == SENDIT_OPT_PATH && value->text &&
+                meet_folders(b, i, value, folders))
+                return -1;
+        }
+    }
+    return 0;
+}
+
 int builder_prove(struct builder *b)
 {
     struct plan *plan = b->plan;
@@ -544,7 +591,7 @@ int builder_prove(struct builder *b)
             return -1;
     if (prove_source(b) || prove_granters(b))
         return -1;
-    if (prove_labels(b) || prove_store(b))
+    if (prove_labels(b) || prove_store(b) || prove_folders(b))
         return -1;
     for (size_t i = 0; i < plan->n_stages; i++)
         if (plan->stages[i].enabled && (prove_words(b, i, plan->stages[i].plugin->after, true) ||
