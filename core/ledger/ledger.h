@@ -6,10 +6,15 @@
  * while a run goes on.  One writer per state folder (flock).  Writes are gathered in one
  * transaction: nothing is durable before ledger_commit() has returned 0.  Functions return 0 or
  * -1 with `err` filled (ERR_REFUSED for a newer schema or a second writer, ERR_PLACE for a disk);
- * a "found nothing" is 1 where the comment says so.
+ * a "found nothing" is 1 where the comment says so.  A caller's mistake (an id that is none, an
+ * item of another batch, a state that cannot follow) is -1 with ERR_BATCH, and changes nothing.
+ * When a write itself fails, all since the last commit is rolled back and nothing can be written
+ * through this handle any more: the caller's picture of it is wrong.
  *
  * Values of images are in the crosswalk alone.  Paths of originals are in batch and item, and may
- * be PHI: the folder is 0700, files are 0600.  One thread.
+ * be PHI: the folder is 0700, files are 0600.  One thread.  A callback may call the ledger, but
+ * not the function that it is called from.  Strings that a callback gets are never NULL and live
+ * until it returns.
  */
 #ifndef SENDIT_LEDGER_LEDGER_H
 #define SENDIT_LEDGER_LEDGER_H
@@ -53,12 +58,12 @@ struct ledger_counts { /* found = the sum of the rest */
 /* Make the folder (0700) and the database if they are not there; take the lock.  A folder that is
  * not ours, or that others can enter, is refused.  The second writer is told who holds it. */
 int ledger_open(const char *state, struct ledger **ret_ledger, struct err *err);
-/* To read; 1 if there is no ledger yet. */
+/* To read; 1 if there is no ledger yet.  All that is read is of one moment, that of the opening. */
 int ledger_open_read(const char *state, struct ledger **ret_ledger, struct err *err);
 void ledger_close(struct ledger *ledger); /* what was not committed is rolled back */
 /* Make everything so far durable.  Nothing to do is 0. */
 int ledger_commit(struct ledger *ledger, struct err *err);
-/* Rows changed since the last commit. */
+/* Rows changed since the last commit; those of a feed count when it is closed. */
 size_t ledger_pending(const struct ledger *ledger);
 /* 32 hex digits made with the state: part of every once_key. */
 const char *ledger_uuid(const struct ledger *ledger);
@@ -97,8 +102,9 @@ int ledger_feed_when_done(struct ledger *ledger, int how, const char *folder, st
 /*
  * Close it.  Of a key that is known, only files are taken whose path, size or mtime is new, or
  * that failed before; 1 if nothing is left (no batch is made; ignored files alone make none for a
- * known key).  A batch of that key that is still QUEUE stands: 1.  Files are numbered in byte
- * order of their paths.  0: *ret_batch is its id.
+ * known key).  A batch of that key that is still QUEUE stands: 1.  A feed without files makes no
+ * batch: 1.  Files are numbered in byte order of their paths; a path that was added twice is one
+ * file, as it was first.  0: *ret_batch is its id.
  */
 int ledger_feed_close(struct ledger *ledger, char ret_batch[SENDIT_ID_SIZE], struct err *err);
 void ledger_feed_forget(struct ledger *ledger);
@@ -108,7 +114,7 @@ void ledger_feed_forget(struct ledger *ledger);
 struct ledger_batch {
     char id[SENDIT_ID_SIZE];
     char *key;       /* PHI */
-    char *continues; /* id of the batch that this one adds to, or NULL */
+    char *continues; /* id of the first batch of that key, or NULL */
     int state;       /* enum ledger_batch_state */
     uint32_t attempt;
     int when_done;   /* SENDIT_LEAVE, ... */
@@ -124,7 +130,7 @@ int ledger_recover(struct ledger *ledger, struct err *err);
 /* The next batch in QUEUE, in byte order of keys; it is PROCESSING now, attempt counted up.  1 if
  * there is none. */
 int ledger_claim(struct ledger *ledger, struct ledger_batch *ret_batch, struct err *err);
-/* Put it back to QUEUE (a stop, a retry). */
+/* Put it back to QUEUE (a stop, a retry); what passed in it has not. */
 int ledger_release(struct ledger *ledger, const char *batch, struct err *err);
 /* One batch by id; 1 if there is none. */
 int ledger_batch_get(struct ledger *ledger, const char *id, struct ledger_batch *ret_batch,
@@ -179,7 +185,8 @@ int ledger_batch_close(struct ledger *ledger, const char *batch, bool stopped, i
 /* Instances by their new UID.  0: `item` is the first and now has it, with its header_digest and
  * pixel_length; 1: another item has it, and `each` is called with that one and with what it had
  * then.  One that is `item` itself from an earlier try, or that was quarantined, failed or ignored
- * since, does not stand in the way. */
+ * since, does not stand in the way; nor does one that waits, if its batch is back in the queue or
+ * was claimed anew since. */
 int ledger_instance(struct ledger *ledger, const char *uid, const struct ledger_item *item,
                     ledger_item_fn *each, void *ctx, struct err *err);
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * statements.h - every statement that the ledger runs, in the order of ledger.h.
+ *
+ * None has an OFFSET, or sorts what grows with a batch: each goes along a key.
+ */
+#ifndef SENDIT_LEDGER_STATEMENTS_H
+#define SENDIT_LEDGER_STATEMENTS_H
+
+#define ITEM_COLUMNS                                                                               \
+    "id, path, dev, ino, size, mtime_ns, state, attempt, stage, code, text, labels, "              \
+    "header_digest, pixel_length, uid, decided_ms"
+#define BATCH_COLUMNS                                                                              \
+    "id, key, continues, state, attempt, when_done, done_folder, queued_ms, started_ms, "          \
+    "finished_ms, bytes"
+
+/* clang-format off */
+#define STATEMENTS(X) \
+    X(BEGIN, "BEGIN IMMEDIATE") \
+    X(COMMIT, "COMMIT") \
+    X(ROLLBACK, "ROLLBACK") \
+    /* opening */ \
+    X(META_GET, "SELECT value FROM meta WHERE key = ?1") \
+    X(META_PUT, "INSERT INTO meta VALUES (?1, ?2)") \
+    X(LAST_RUN, "SELECT max(id) FROM run") \
+    X(RUN_BEGIN, "INSERT INTO run (began_ms, version, pipeline_digest, key_fingerprint, because)" \
+                 " VALUES (?1, ?2, ?3, ?4, ?5)") \
+    X(RUN_STAGE, "INSERT INTO run_stage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)") \
+    X(RUN_END, "UPDATE run SET ended_ms = ?2, exit_status = ?3 WHERE id = ?1") \
+    /* feeding */ \
+    X(FEED_CLEAR, "DELETE FROM feed") \
+    X(FEED_ADD, "INSERT INTO feed VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING") \
+    X(FEED_KNOWN, "DELETE FROM feed WHERE path = ?1 AND size = ?2 AND mtime_ns = ?3") \
+    X(FEED_ALL, "SELECT path, dev, ino, size, mtime_ns, state, code FROM feed ORDER BY path") \
+    X(FEED_WORTH, "SELECT 1 FROM feed WHERE ?1 OR state <> 'ignored' LIMIT 1") \
+    X(FEED_BYTES, "SELECT CAST(total(size) AS INTEGER) FROM feed") \
+    X(KEY_BATCHES, "SELECT id, state FROM batch WHERE key = ?1 ORDER BY id") \
+    X(KNOWN_ITEMS, "SELECT path, size, mtime_ns FROM item" \
+                   " WHERE id BETWEEN ?1 AND ?2 AND state <> 'failed'") \
+    X(BATCH_ADD, "INSERT INTO batch (key, continues, state, when_done, done_folder, queued_ms," \
+                 " bytes, run) VALUES (?1, ?2, 'QUEUE', ?3, ?4, ?5, ?6, ?7)") \
+    X(ITEM_ADD, "INSERT INTO item (id, path, dev, ino, size, mtime_ns, state, code, decided_ms," \
+                " run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)") \
+    /* batches */ \
+    X(BATCH, "SELECT " BATCH_COLUMNS " FROM batch WHERE id = ?1") \
+    X(BATCHES, "SELECT " BATCH_COLUMNS " FROM batch ORDER BY id") \
+    X(BATCHES_OF_RUN, "SELECT " BATCH_COLUMNS " FROM batch WHERE run = ?1 ORDER BY id") \
+    X(COUNTS, "SELECT state, sum(n) FROM tally WHERE batch = ?1 GROUP BY state") \
+    X(PROCESSING, "SELECT id FROM batch WHERE state = 'PROCESSING' AND id > ?1" \
+                  " ORDER BY id LIMIT 1") \
+    X(QUEUED, "SELECT id FROM batch WHERE state = 'QUEUE' ORDER BY key, id LIMIT 1") \
+    X(CLAIM, "UPDATE batch SET state = 'PROCESSING', attempt = attempt + 1, started_ms = ?2," \
+             " run = ?3 WHERE id = ?1 AND state = 'QUEUE'") \
+    X(RELEASE, "UPDATE batch SET state = 'QUEUE' WHERE id = ?1 AND state = 'PROCESSING'") \
+    X(CLOSE, "UPDATE batch SET state = ?2, finished_ms = ?3, done_due = when_done <> 0" \
+             " WHERE id = ?1 AND state = 'PROCESSING'") \
+    X(DUE, "SELECT id FROM batch WHERE done_due AND id > ?1 ORDER BY id LIMIT 1") \
+    X(SETTLED, "UPDATE batch SET done_due = 0 WHERE id = ?1") \
+    /* items */ \
+    X(ITEM, "SELECT " ITEM_COLUMNS " FROM item WHERE id = ?1") \
+    X(ITEMS, "SELECT " ITEM_COLUMNS " FROM item WHERE id BETWEEN ?1 AND ?2" \
+             " AND (?3 IS NULL OR state = ?3) ORDER BY id") \
+    X(ITEMS_AFTER, "SELECT " ITEM_COLUMNS " FROM item WHERE id > ?1 AND id <= ?2" \
+                   " AND state = 'waiting' AND NOT passed ORDER BY id LIMIT ?3") \
+    X(LAST_ITEM, "SELECT max(id) FROM item WHERE id BETWEEN ?1 AND ?2") \
+    X(ITEM_EXISTS, "SELECT attempt FROM item WHERE id = ?1") \
+    X(TRIED, "UPDATE item SET attempt = attempt + 1 WHERE id = ?1") \
+    X(DECIDE, "UPDATE item SET state = ?2, passed = 0, stage = ?3, code = ?4, text = ?5," \
+              " labels = ?6, header_digest = ?7, pixel_length = ?8, uid = ?9, decided_ms = ?10," \
+              " run = ?11 WHERE id = ?1 AND state = 'waiting'") \
+    X(PASSED, "UPDATE item SET passed = 1, labels = ?2, header_digest = ?3, pixel_length = ?4," \
+              " uid = ?5 WHERE id = ?1 AND state = 'waiting'") \
+    X(SETTLE, "UPDATE item SET state = ?3, passed = 0, decided_ms = ?4, run = ?5" \
+              " WHERE id BETWEEN ?1 AND ?2 AND passed") \
+    X(UNPASS, "UPDATE item SET passed = 0, labels = '', header_digest = '', pixel_length = 0," \
+              " uid = '' WHERE id BETWEEN ?1 AND ?2 AND passed") \
+    X(FAIL, "UPDATE item SET state = 'failed', passed = 0, stage = ?3, code = ?4, text = ?5," \
+            " decided_ms = ?6, run = ?7 WHERE id BETWEEN ?1 AND ?2 AND state = 'waiting'") \
+    /* instances: the holder, and whether it stands in the way */ \
+    X(INSTANCE, "SELECT n.item, n.header_digest, n.pixel_length," \
+                " i.state IN ('stored', 'checked') OR (i.state = 'waiting'" \
+                "  AND b.state = 'PROCESSING' AND b.attempt = n.attempt)" \
+                " FROM instance n JOIN item i ON i.id = n.item" \
+                " JOIN batch b ON b.id = n.item >> 24 WHERE n.uid = ?1") \
+    X(INSTANCE_PUT, "INSERT INTO instance" \
+                    " SELECT ?1, ?2, attempt, ?4, ?5 FROM batch WHERE id = ?3" \
+                    " ON CONFLICT DO UPDATE SET item = excluded.item, attempt = excluded.attempt," \
+                    " header_digest = excluded.header_digest," \
+                    " pixel_length = excluded.pixel_length") \
+    /* messages */ \
+    X(MESSAGE_AGAIN, "UPDATE message SET times = times + 1, at_ms = ?6 WHERE batch = ?1" \
+                     " AND level = ?2 AND stage = ?3 AND code = ?4 AND text = ?5") \
+    X(MESSAGE_COUNT, "SELECT count(*) FROM message WHERE batch = ?1") \
+    X(MESSAGE_ADD, "INSERT INTO message (batch, level, stage, code, text, at_ms, item, times)" \
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)") \
+    X(MESSAGES, "SELECT item, level, stage, code, text, times, at_ms FROM message" \
+                " WHERE batch = ?1 ORDER BY id") \
+    X(NEXT_ERROR, "SELECT id FROM batch WHERE state = 'ERROR' AND id > ?1 ORDER BY id LIMIT 1") \
+    /* services */ \
+    X(FACT_PUT, "INSERT INTO fact VALUES (?1, ?2, ?3)" \
+                " ON CONFLICT DO UPDATE SET value = excluded.value") \
+    X(FACTS, "SELECT item, key, value FROM fact WHERE item BETWEEN ?1 AND ?2 ORDER BY item, key") \
+    X(STORE_GET, "SELECT value, revision FROM store WHERE stage = ?1 AND key = ?2") \
+    X(STORE_PUT, "INSERT INTO store SELECT ?1, ?2, ?3, value FROM meta WHERE key = 'revision'" \
+                 " ON CONFLICT DO UPDATE SET value = excluded.value," \
+                 " revision = excluded.revision") \
+    X(STORE_REVISION, "UPDATE meta SET value = value + 1 WHERE key = 'revision'") \
+    X(STORE_DELETE, "DELETE FROM store WHERE stage = ?1 AND key = ?2") \
+    X(STORE_NEXT, "SELECT key FROM store WHERE stage = ?1 AND key > ?2 ORDER BY key LIMIT 1") \
+    X(AUDIT, "INSERT INTO audit (at_ms, run, stage, event, json) VALUES (?1, ?2, ?3, ?4, ?5)") \
+    X(CROSSWALK_GET, "SELECT pseudonym, since_ms FROM crosswalk" \
+                     " WHERE domain = ?1 AND original = ?2") \
+    X(CROSSWALK_PUT, "INSERT INTO crosswalk VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING") \
+    X(METRIC, "INSERT INTO metric VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET value = CASE" \
+              " WHEN ?4 > 0 AND value > 9223372036854775807 - ?4 THEN 9223372036854775807" \
+              " WHEN ?4 < 0 AND value < (-9223372036854775807 - 1) - ?4" \
+              "  THEN -9223372036854775807 - 1" \
+              " ELSE value + ?4 END") \
+    /* reading */ \
+    X(TOTALS, "SELECT state, sum(n) FROM tally GROUP BY state") \
+    X(TOTALS_OF_RUN, "SELECT t.state, sum(t.n) FROM batch b JOIN tally t ON t.batch = b.id" \
+                     " WHERE b.run = ?1 GROUP BY t.state") \
+    X(REASONS, "SELECT state, stage, code, sum(n) AS many FROM tally WHERE state IN" \
+               " ('quarantined', 'failed', 'ignored') AND (?1 IS NULL OR batch = ?1)" \
+               " GROUP BY state, stage, code HAVING many > 0 ORDER BY state, many DESC, stage," \
+               " code") \
+    X(REASONS_OF_RUN, "SELECT t.state, t.stage, t.code, sum(t.n) AS many FROM batch b" \
+                      " JOIN tally t ON t.batch = b.id WHERE b.run = ?2 AND t.state IN" \
+                      " ('quarantined', 'failed', 'ignored') AND (?1 IS NULL OR t.batch = ?1)" \
+                      " GROUP BY t.state, t.stage, t.code HAVING many > 0" \
+                      " ORDER BY t.state, many DESC, t.stage, t.code")
+/* clang-format on */
+
+#define STATEMENT_NAME(name, sql) SQL_##name,
+enum statement { STATEMENTS(STATEMENT_NAME) N_STATEMENTS };
+#undef STATEMENT_NAME
+
+#endif
