@@ -396,15 +396,15 @@ static json_t *stage_json(const struct plan *plan, const struct plan_stage *stag
 
     if (!object || !file)
         return object;
-    more =
-        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:s, s:o, s:o}", "version",
-                  stage->plugin->version, "summary", stage->plugin->summary, "flags",
-                  words_flags_json(stage->plugin->flags), "needs", labels_json(plan, stage->needs),
-                  "needs_at_finish", labels_json(plan, stage->needs_at_finish), "grants",
-                  labels_json(plan, stage->grants), "grants_at_finish",
-                  labels_json(plan, stage->grants_at_finish), "egress", (int)stage->egress, "ships",
-                  (int)file->ships, "file", file->path, "digest", file->digest, "hides",
-                  file->hides, "config", values_json(stage->values, stage->plugin->n_options));
+    more = json_pack(
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:s, s:o, s:o}", "version",
+        stage->plugin->version, "summary", stage->plugin->summary, "flags",
+        words_flags_json(stage->plugin->flags), "needs", labels_json(plan, stage->needs),
+        "needs_at_finish", labels_json(plan, stage->needs_at_finish), "grants",
+        labels_json(plan, stage->grants), "grants_at_finish",
+        labels_json(plan, stage->grants_at_finish), "egress", (int)stage->egress, "ships",
+        (int)file->ships, "file", cli_json_text(file->path), "digest", file->digest, "hides",
+        cli_json_text(file->hides), "config", values_json(stage->values, stage->plugin->n_options));
     if (!more || json_object_update(object, more)) {
         json_decref(object);
         object = NULL;
@@ -417,17 +417,23 @@ static json_t *plan_json(const struct plan *plan, const struct key_state *key)
 {
     json_t *stages = json_array(), *answer;
     char *sentence = proof(plan);
+    bool failed = false;
 
     for (size_t i = 0; i < plan->n_stages; i++)
-        json_array_append_new(stages, stage_json(plan, &plan->stages[i]));
-    answer =
-        json_pack("{s:s, s:s, s:s, s:b, s:{s:o, s:b, s:s?}, s:{s:s?, s:s?}, s:o, s:o, s:s?}",
-                  "pipeline", plan->path, "digest", plan->digest, "state", plan->state, "dry",
-                  (int)plan->dry, "policy", "egress_needs", labels_json(plan, plan->egress_needs),
-                  "lowered", (int)plan->lowered, "because", plan->because, "key", "file",
-                  cli_json_text(key->path), "fingerprint", key->exists ? key->fingerprint : NULL,
-                  "stages", stages, "run", values_json(plan->run, PLAN_N_RUN), "proof", sentence);
+        cli_append(stages, stage_json(plan, &plan->stages[i]), &failed);
+    answer = json_pack("{s:o, s:s, s:o, s:b, s:{s:o, s:b, s:s?}, s:{s:o, s:s?}, s:O, s:o, s:s}",
+                       "pipeline", cli_json_text(plan->path), "digest", plan->digest, "state",
+                       cli_json_text(plan->state), "dry", (int)plan->dry, "policy", "egress_needs",
+                       labels_json(plan, plan->egress_needs), "lowered", (int)plan->lowered,
+                       "because", plan->because, "key", "file", cli_json_text(key->path),
+                       "fingerprint", key->exists ? key->fingerprint : NULL, "stages", stages,
+                       "run", values_json(plan->run, PLAN_N_RUN), "proof", sentence);
+    json_decref(stages);
     free(sentence);
+    if (failed) {
+        json_decref(answer);
+        answer = NULL;
+    }
     return answer;
 }
 

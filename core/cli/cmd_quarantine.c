@@ -7,6 +7,7 @@
 
 #include "cli/table.h"
 #include "ledger/ledger.h"
+#include "load/near.h"
 
 struct view {
     const struct cli *cli;
@@ -70,8 +71,8 @@ static int list_reasons(struct view *view)
         puts("nothing is held");
     else if (!result && !view->cli->json) {
         table_print(&view->table, stdout);
-        printf("\n%s images are held. More: sendit quarantine list BATCH\n",
-               cli_number(view->n, number));
+        printf("\n%s %s held. More: sendit quarantine list BATCH\n", cli_number(view->n, number),
+               view->n == 1 ? "image is" : "images are");
     }
     table_fini(&view->table);
     return result;
@@ -205,8 +206,16 @@ static int run(const struct cli *cli)
     bool show = !strcmp(cli->args[0], "show");
     int found, status = 0;
 
-    if (!show && strcmp(cli->args[0], "list"))
-        return cli_usage(cli, "quarantine takes list or show, not \"%.60s\"", cli->args[0]);
+    if (!show && strcmp(cli->args[0], "list")) {
+        struct near near;
+        char hint[128];
+
+        near_start(&near, cli->args[0]);
+        near_try(&near, "list");
+        near_try(&near, "show");
+        return cli_usage(cli, "quarantine takes list or show, not \"%.60s\"%s", cli->args[0],
+                         near_hint(&near, hint, sizeof(hint)));
+    }
     if (show && cli->n_args < 2)
         return cli_usage(cli, "quarantine show needs the id of an image; quarantine list BATCH "
                               "has them");

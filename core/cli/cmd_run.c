@@ -152,7 +152,8 @@ static void print_summary(const struct run_summary *summary, struct ledger *ledg
            cli_number(n->failed, failed), cli_number(n->ignored, ignored),
            cli_number(n->waiting, waiting));
     ledger_reasons(ledger, NULL, true, print_reason, NULL, &err);
-    printf("%llu batches in %.1f s", summary->batches, summary->seconds);
+    printf("%llu %s in %.1f s", summary->batches, summary->batches == 1 ? "batch" : "batches",
+           summary->seconds);
     if (summary->seconds > 0 && through)
         printf(", %.0f images/s", (double)through / summary->seconds);
     puts("");

@@ -66,9 +66,10 @@ static json_t *options_json(const struct sendit_option *options, size_t n)
 static json_t *stage_json(const struct stage_file *file)
 {
     const struct sendit_plugin *plugin = file->plugin;
-    json_t *object = json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?}", "file", file->path, "digest",
-                               file->digest, "ships", (int)file->ships, "hidden", (int)file->hidden,
-                               "hides", file->hides, "refused", file->refused);
+    json_t *object =
+        json_pack("{s:o, s:s, s:b, s:b, s:o, s:o}", "file", cli_json_text(file->path), "digest",
+                  file->digest, "ships", (int)file->ships, "hidden", (int)file->hidden, "hides",
+                  cli_json_text(file->hides), "refused", cli_json_text(file->refused));
     json_t *more;
 
     if (!object || !plugin)
@@ -199,6 +200,7 @@ static int show_all(const struct cli *cli, struct loader *loader)
 {
     const struct stage_file *files;
     struct err err = {0};
+    bool failed = false;
     json_t *array;
     size_t n;
 
@@ -212,7 +214,11 @@ static int show_all(const struct cli *cli, struct loader *loader)
         return 0;
     array = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, stage_json(&files[i]));
+        cli_append(array, stage_json(&files[i]), &failed);
+    if (failed) {
+        json_decref(array);
+        array = NULL;
+    }
     return cli_answer(array);
 }
 

@@ -106,10 +106,10 @@ static int print_batches(struct view *view, struct ledger *ledger,
         return -1;
     }
     table_add(&view->table, "total");
-    table_add(&view->table, "");
+    table_add_blank(&view->table);
     add_counts(view, totals);
     while (view->table.n_cells % n_columns && !view->table.failed)
-        table_add(&view->table, "");
+        table_add_blank(&view->table);
     table_print(&view->table, stdout);
     table_fini(&view->table);
     if (left_out)

@@ -25,7 +25,7 @@ void table_fini(struct table *table)
     memset(table, 0, sizeof(*table));
 }
 
-void table_add(struct table *table, const char *text)
+static void add(struct table *table, const char *text)
 {
     if (table->failed)
         return;
@@ -39,9 +39,19 @@ void table_add(struct table *table, const char *text)
         table->cells = cells;
         table->cap = cap;
     }
-    table->cells[table->n_cells] = strdup(text && *text ? text : "-");
+    table->cells[table->n_cells] = strdup(text);
     table->failed = !table->cells[table->n_cells];
     table->n_cells += !table->failed;
+}
+
+void table_add(struct table *table, const char *text)
+{
+    add(table, text && *text ? text : "-");
+}
+
+void table_add_blank(struct table *table)
+{
+    add(table, "");
 }
 
 void table_add_number(struct table *table, unsigned long long n)

@@ -27,6 +27,7 @@ void table_init(struct table *table, const char *const *heads);
 void table_fini(struct table *table);
 /* The next cell; NULL and "" are shown as "-".  Lines are separated by '\n'. */
 void table_add(struct table *table, const char *text);
+void table_add_blank(struct table *table);
 void table_add_number(struct table *table, unsigned long long n);
 __attribute__((format(printf, 2, 3))) void table_addf(struct table *table, const char *text, ...);
 void table_print(const struct table *table, FILE *out);
