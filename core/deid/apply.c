@@ -19,18 +19,17 @@
 
 #define MAX_DAYS 366000 /* of jitter, either way: a thousand years */
 #define SHORTEST_IN_CODE_STRING 4
-#define SHORTEST_IN_NUMBER 7
 #define SCHEME_OF_OURS "99SENDIT"
 
 enum {
     CHARACTER_SET = 0x00080005,
-    IMAGE_TYPE = 0x00080008,
     SOP_INSTANCE_UID = 0x00080018,
     MODALITY = 0x00080060,
     CODE_VALUE = 0x00080100,
     CODE_SCHEME = 0x00080102,
     CODE_SCHEME_VERSION = 0x00080103,
     CODE_MEANING = 0x00080104,
+    CODE_SCHEME_UID = 0x0008010c,
     PATIENT_ID = 0x00100020,
     IDENTITY_REMOVED = 0x00120062,
     METHOD = 0x00120063,
@@ -219,25 +218,73 @@ static int32_t keep_age(struct run *run, const struct at *at)
     return put(run, at, shown, 4);
 }
 
-/* Defined terms by which an image is read: a name that happens to be one of them costs nothing. */
-static bool is_term(uint32_t tag)
+/* By these an image is decoded; what they may say leaves no room for a name. */
+static bool is_technical(uint32_t tag)
 {
-    return tag == CHARACTER_SET || tag == IMAGE_TYPE || tag == MODALITY || tag >> 16 == 0x0028;
+    return tag == CHARACTER_SET || tag == MODALITY || tag >> 16 == 0x0028;
+}
+
+/* Terms of the standard without which an object is not what it was.  Somebody may be called so: the
+ * term does not tell. */
+static bool is_term(struct value_span one)
+{
+    static const char *const terms[] = {
+        "AXIAL",   "CODE",    "COMPOSITE", "CONTAINER", "CONTAINS",  "DATE",     "DATETIME",
+        "DERIVED", "IMAGE",   "LOCALIZER", "MIXED",     "NONE",      "ORIGINAL", "OTHER",
+        "PNAME",   "PRIMARY", "SCOORD",    "SCOORD3D",  "SECONDARY", "SINGLE",   "TABLE",
+        "TCOORD",  "TEXT",    "TIME",      "UIDREF",    "VOLUME",    "WAVEFORM", "SEPARATE"};
+
+    for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++)
+        if (strlen(terms[i]) == one.len && !memcmp(terms[i], one.text, one.len))
+            return true;
+    return false;
+}
+
+/* Of several code strings only those go that name somebody: the others may be of Type 1. */
+static int32_t keep_codes(struct run *run, const struct at *at)
+{
+    struct value_span rest = value_trim(at->e->value, at->e->length), one;
+    bool first = true, named = false;
+
+    if (!traces_in_text(&run->traces, rest.text, rest.len, SHORTEST_IN_CODE_STRING))
+        return SENDIT_KEEP;
+    run->text.len = 0;
+    while (value_next(&rest, &one)) {
+        bool names = !is_term(one) &&
+                     traces_in_text(&run->traces, one.text, one.len, SHORTEST_IN_CODE_STRING);
+
+        if (!first)
+            buf_add(&run->text, "\\", 1);
+        first = false;
+        if (names)
+            buf_str(&run->text, value_dummy(VALUE_VR('C', 'S')));
+        else
+            buf_add(&run->text, one.text, one.len);
+        named = named || names;
+    }
+    if (run->text.failed)
+        return failed(run, SENDIT_ENOMEM);
+    if (!named)
+        return SENDIT_KEEP;
+    run->report.replaced++;
+    return put(run, at, run->text.data, run->text.len);
 }
 
 /* AS, CS, DA, DS, IS, TM, UI: what does not look like one is something else. */
 static int32_t keep_string(struct run *run, const struct at *at)
 {
-    struct value_span value = value_trim(at->e->value, at->e->length);
-    size_t shortest = at->vr == VALUE_VR('C', 'S') ? SHORTEST_IN_CODE_STRING : SHORTEST_IN_NUMBER;
+    struct value_span rest = value_trim(at->e->value, at->e->length), one;
 
     if (at->vr == VALUE_VR('A', 'S'))
         return keep_age(run, at);
     if (!value_fits(at->vr, at->e->value, at->e->length))
         return at->e->tag == CHARACTER_SET ? remove_it(run) : empty_it(run, at);
-    if (at->vr != VALUE_VR('U', 'I') && at->vr != VALUE_VR('T', 'M') && !is_term(at->e->tag) &&
-        traces_in_text(&run->traces, value.text, value.len, shortest))
-        return empty_it(run, at);
+    if (at->vr == VALUE_VR('C', 'S'))
+        return is_technical(at->e->tag) ? SENDIT_KEEP : keep_codes(run, at);
+    if (at->vr == VALUE_VR('D', 'S') || at->vr == VALUE_VR('I', 'S'))
+        while (value_next(&rest, &one))
+            if (traces_is_one(&run->traces, one.text, one.len))
+                return empty_it(run, at);
     return SENDIT_KEEP;
 }
 
@@ -438,9 +485,12 @@ static int32_t act_on_sequence(struct run *run, struct at *at, enum action actio
 static int32_t act(struct run *run, struct at *at, enum action action)
 {
     bool stays = action == ACT_KEEP || action == ACT_JUDGE;
+    const char *value;
 
     if (run->in_tree && stays && value_class(at->vr) == VALUE_TEXT && at->known)
         return dummy_text(run, at);
+    if (run->in_tree && at->e->tag == CODE_SCHEME_UID && !has_public_code(run, at->parent, &value))
+        return put_uids(run, at);
     switch (action) {
     case ACT_REMOVE:
         return remove_it(run);
@@ -501,14 +551,33 @@ static bool is_pixels(const struct sendit_element *e)
     return (e->tag == 0x7fe00010 || e->tag == 0x7fe00008 || e->tag == 0x7fe00009) && !e->depth;
 }
 
+/* What the element is, by the dictionary where it knows it; false if it is not what it says: a blob
+ * where items should be, or items where a value should be. */
+static bool identify(struct at *at)
+{
+    const char *known = dicom_vr(at->e->tag);
+    uint16_t file = value_vr(at->e->vr);
+    bool sequence = !at->e->value;
+
+    at->known = known != NULL;
+    at->vr = known ? value_vr(known) : file;
+    snprintf(at->vr_name, sizeof(at->vr_name), "%.2s", known ? known : at->e->vr);
+    if (known && (!is_kin(file, at->vr) || sequence != (at->vr == VALUE_VR('S', 'Q'))))
+        return false;
+    /* numbers keep the width that the file gives them */
+    if (value_class(at->vr) != VALUE_TEXT && value_class(at->vr) != VALUE_STRING &&
+        file != VALUE_VR('U', 'N')) {
+        at->vr = file;
+        memcpy(at->vr_name, at->e->vr, sizeof(at->vr_name));
+    }
+    return true;
+}
+
 static int32_t visit(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e)
 {
     struct run *run = ctx;
     struct at at = {.parent = parent, .e = e};
-    enum action action = plan_action(run->plan, e->tag);
-    const char *known = dicom_vr(e->tag);
-    uint16_t file = value_vr(e->vr);
-    bool sequence = !e->value;
+    enum action action;
 
     if (run->in_tree && e->depth <= run->tree_depth)
         run->in_tree = false;
@@ -519,22 +588,12 @@ static int32_t visit(void *ctx, struct sendit_dataset *parent, const struct send
         return remove_it(run);
     if (is_pixels(e))
         return SENDIT_KEEP_WHOLE;
-    at.known = known != NULL;
-    at.vr = known ? value_vr(known) : file;
-    snprintf(at.vr_name, sizeof(at.vr_name), "%.2s", known ? known : e->vr);
-    /* a blob where items should be, or items where a value should be, is not what it says */
-    if (action != ACT_REMOVE && action != ACT_EMPTY && known &&
-        (!is_kin(file, at.vr) || sequence != (at.vr == VALUE_VR('S', 'Q'))))
+    action = plan_action(run->plan, e->tag);
+    if (action == ACT_REMOVE)
         return remove_it(run);
-    if (sequence)
-        return act_on_sequence(run, &at, action);
-    /* numbers keep the width that the file gives them */
-    if (value_class(at.vr) != VALUE_TEXT && value_class(at.vr) != VALUE_STRING &&
-        file != VALUE_VR('U', 'N')) {
-        at.vr = file;
-        memcpy(at.vr_name, e->vr, sizeof(at.vr_name));
-    }
-    return act(run, &at, action);
+    if (!identify(&at) && action != ACT_EMPTY)
+        return remove_it(run);
+    return e->value ? act(run, &at, action) : act_on_sequence(run, &at, action);
 }
 
 /* CID 7050 of PS3.16. */

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -264,27 +266,28 @@ static bool is_uid(const char *text)
 /* Sixteen bytes as one decimal number. */
 static void to_decimal(const uint8_t bytes[16], char *ret_text)
 {
-    char digits[40]; /* 2^128 has 39 */
+    uint32_t limbs[4], parts[5]; /* of 32 bits; of nine digits */
     size_t n = 0;
-    uint8_t rest[16];
-    bool more = true;
+    int used;
 
-    memcpy(rest, bytes, sizeof(rest));
-    while (more) {
-        unsigned carry = 0;
+    for (size_t i = 0; i < 4; i++)
+        limbs[i] = (uint32_t)bytes[4 * i] << 24 | (uint32_t)bytes[4 * i + 1] << 16 |
+                   (uint32_t)bytes[4 * i + 2] << 8 | bytes[4 * i + 3];
+    while (n < 5) {
+        uint64_t rest = 0;
 
-        more = false;
-        for (size_t i = 0; i < sizeof(rest); i++) {
-            carry = carry << 8 | rest[i];
-            rest[i] = (uint8_t)(carry / 10);
-            carry %= 10;
-            more = more || rest[i];
+        for (size_t i = 0; i < 4; i++) {
+            rest = rest << 32 | limbs[i];
+            limbs[i] = (uint32_t)(rest / 1000000000);
+            rest %= 1000000000;
         }
-        digits[n++] = (char)('0' + carry);
+        parts[n++] = (uint32_t)rest;
+        if (!(limbs[0] | limbs[1] | limbs[2] | limbs[3]))
+            break;
     }
-    for (size_t i = 0; i < n; i++)
-        ret_text[i] = digits[n - 1 - i];
-    ret_text[n] = '\0';
+    used = snprintf(ret_text, 11, "%" PRIu32, parts[n - 1]);
+    for (ret_text += used; --n; ret_text += 9)
+        snprintf(ret_text, 10, "%09" PRIu32, parts[n - 1]);
 }
 
 int identity_uid(const struct identity_key *key, const char *original, char ret_uid[IDENTITY_UID])

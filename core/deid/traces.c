@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "deid/value.h"
 #include "dicom/dicom.h"
@@ -59,13 +60,25 @@ static void add(struct traces *traces, const char *text, size_t len, bool anywhe
         traces->items[traces->n++] = trace;
 }
 
+/* What stands where a name should, and names nobody. */
+static bool is_placeholder(const char *text, size_t len)
+{
+    static const char *const words[] = {"anonymous", "anonymized", "anonymised", "anon", "name",
+                                        "none",      "patient",    "phantom",    "test", "unknown"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strlen(words[i]) == len && !strncasecmp(words[i], text, len))
+            return true;
+    return false;
+}
+
 /* The parts of names: "Doe^Jane=..." gives "doe" and "jane". */
 static void add_name(struct traces *traces, const char *text)
 {
     while (*text) {
         size_t n = strcspn(text, "^=\\ ,.;/()\"");
 
-        if (n >= SHORTEST_NAME + (is_ascii(text, n) ? 0u : 1u))
+        if (n >= SHORTEST_NAME + (is_ascii(text, n) ? 0u : 1u) && !is_placeholder(text, n))
             add(traces, text, n, false);
         text += n + (text[n] != '\0');
     }
@@ -218,6 +231,14 @@ bool traces_in_text(struct traces *traces, const char *text, size_t len, size_t 
         folded->data[i] = fold(text[i]);
     for (size_t i = 0; i < traces->n; i++)
         if (traces->items[i].len >= shortest && has(folded->data, len, &traces->items[i]))
+            return true;
+    return false;
+}
+
+bool traces_is_one(const struct traces *traces, const char *text, size_t len)
+{
+    for (size_t i = 0; i < traces->n; i++)
+        if (traces->items[i].len == len && !memcmp(traces->items[i].text, text, len))
             return true;
     return false;
 }

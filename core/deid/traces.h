@@ -35,7 +35,9 @@ void traces_fini(struct traces *traces);
 
 /* Does text, as UTF-8, name anybody?  Of traces shorter than `shortest` nothing is said. */
 bool traces_in_text(struct traces *traces, const char *text, size_t len, size_t shortest);
-/* The same in bytes that should be numbers. */
+/* Is it one of them, from first to last character?  For numbers, where a part says nothing. */
+bool traces_is_one(const struct traces *traces, const char *text, size_t len);
+/* traces_in_text() for bytes that should be numbers. */
 bool traces_in_bytes(struct traces *traces, const void *bytes, size_t len);
 /* "DOE^JANE", "jane.doe@example.org": a name or an address, whoever it may be. */
 bool traces_look_like_a_name(const char *text, size_t len);
