@@ -89,7 +89,8 @@ class Install(sendit.Case):
         self.assertEqual(status, 0, err)
         source = os.path.join(self.folder, "s.c")
         with open(source, "w") as file:
-            file.write(STAGE + "int use(void);\nint use(void) { return open_it != 0; }\n")
+            file.write(STAGE + "sendit_open_fn *use(void);\n"
+                       "sendit_open_fn *use(void) { return open_it; }\n")
         status, out, err = self.call("cc", "-std=c11", "-Wall", "-Werror", "-fsyntax-only",
                                      source, *out.split())
         self.assertEqual(status, 0, err)
