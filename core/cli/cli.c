@@ -18,6 +18,8 @@
 #include "cli/options.h"
 #include "cli/page.h"
 #include "cli/table.h"
+#include "dicom/dicom.h"
+#include "ledger/ledger.h"
 #include "load/near.h"
 #include "plan/json_doc.h"
 #include "run/run.h"
@@ -233,17 +235,29 @@ int cli_build(const struct cli *cli, const char *const *folders, size_t n_folder
 
 static int show_versions(const struct cli *cli)
 {
+    const char *const libraries[][2] = {
+        {"DCMTK", dicom_library()},
+        {"SQLite", ledger_library()},
+        {"OpenSSL", OpenSSL_version(OPENSSL_VERSION_STRING)},
+        {"jansson", jansson_version_str()},
+        {"zlib", zlibVersion()},
+    };
+    size_t n = sizeof(libraries) / sizeof(libraries[0]);
+    json_t *object;
     char abi[16];
 
     snprintf(abi, sizeof(abi), "%u.%u", SENDIT_ABI_MAJOR, SENDIT_ABI_MINOR);
-    if (cli->json)
-        return cli_answer(json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "version", SENDIT_VERSION,
-                                    "abi", abi, "libraries", "jansson", jansson_version_str(),
-                                    "openssl", OpenSSL_version(OPENSSL_VERSION_STRING), "zlib",
-                                    zlibVersion()));
-    printf("sendit %s\nstage ABI %s\njansson %s, OpenSSL %s, zlib %s\n", SENDIT_VERSION, abi,
-           jansson_version_str(), OpenSSL_version(OPENSSL_VERSION_STRING), zlibVersion());
-    return 0;
+    if (!cli->json) {
+        printf("sendit %s\nstage ABI %s\n", SENDIT_VERSION, abi);
+        for (size_t i = 0; i < n; i++)
+            printf("%s %s%s", libraries[i][0], libraries[i][1], i + 1 < n ? ", " : "\n");
+        return 0;
+    }
+    object = json_object();
+    for (size_t i = 0; i < n; i++)
+        json_object_set_new(object, libraries[i][0], json_string(libraries[i][1]));
+    return cli_answer(
+        json_pack("{s:s, s:s, s:o}", "version", SENDIT_VERSION, "abi", abi, "libraries", object));
 }
 
 /* SENDIT_LOG, unless -v or -q say something. */

@@ -24,11 +24,12 @@ struct cli {
     size_t n_sets;
     const char **plugins; /* --plugins DIR, in order */
     size_t n_plugins;
-    int workers;          /* --workers N; 0: not given */
-    bool json;            /* --json */
-    bool paths;           /* --paths: show names of files, to the owner of the state folder */
-    int verbose;          /* -v counts up, -q down */
-    char **args;          /* what is left, ended by NULL */
+    int workers; /* --workers N; 0: not given */
+    bool json;   /* --json */
+    bool schema; /* --schema: of `sendit stages` */
+    bool paths;  /* --paths: show names of files, to the owner of the state folder */
+    int verbose; /* -v counts up, -q down */
+    char **args; /* what is left, ended by NULL */
     int n_args;
     const struct cli_command *command;
 };
@@ -37,13 +38,13 @@ struct cli {
 enum { CLI_PATHS = 1 << 0, CLI_WORKERS = 1 << 1, CLI_SCHEMA = 1 << 2 };
 
 struct cli_command {
-    const char *name;    /* "quarantine" */
-    const char *usage;   /* "quarantine list|show [BATCH|IMAGE]..." */
-    const char *summary; /* one line, for `sendit --help` and NAME of the man page */
-    const char *help;    /* DESCRIPTION: paragraphs of plain text, a blank line between them; a
-                          * line that begins with two blanks is shown as it is */
-    const char *examples; /* lines "COMMAND<tab>what it does", or NULL */
-    unsigned takes;      /* CLI_PATHS | ... */
+    const char *name;       /* "quarantine" */
+    const char *usage;      /* "quarantine list|show [BATCH|IMAGE]..." */
+    const char *summary;    /* one line, for `sendit --help` and NAME of the man page */
+    const char *help;       /* DESCRIPTION: paragraphs of plain text, a blank line between them; a
+                             * line that begins with two blanks is shown as it is */
+    const char *examples;   /* lines "COMMAND<tab>what it does", or NULL */
+    unsigned takes;         /* CLI_PATHS | ... */
     int min_args, max_args; /* -1: any number */
     int (*run)(const struct cli *cli);
 };
@@ -69,8 +70,8 @@ int cli_pipeline(const struct cli *cli, const char **ret_path, struct err *err);
 int cli_state(const struct cli *cli, char **ret_state, struct err *err);
 
 struct ledger;
-/* The ledger of that folder, to read, and whether --paths may be answered.  1: there is none yet, and
- * that was said.  Both are the caller's. */
+/* The ledger of that folder, to read, and whether --paths may be answered.  1: there is none yet,
+ * and that was said.  Both are the caller's. */
 int cli_ledger(const struct cli *cli, char **ret_state, struct ledger **ret_ledger,
                struct err *err);
 

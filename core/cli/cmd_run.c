@@ -15,7 +15,7 @@
 
 struct progress {
     const struct cli *cli;
-    bool bar;    /* stderr is a terminal: one line that is written over */
+    bool bar; /* stderr is a terminal: one line that is written over */
     bool drawn;
     struct timespec began;
     unsigned long long looked;
@@ -79,10 +79,11 @@ static void show_batch(struct progress *progress, const struct ledger_batch *bat
         (progress->bar && batch->state != BATCH_ERROR))
         return;
     wipe_bar(progress);
-    printf("batch %-6s %-5s  found %llu = %s %llu + quarantined %llu + failed %llu + ignored %llu\n",
-           batch->id, state, (unsigned long long)n->found, n->checked ? "checked" : "stored",
-           (unsigned long long)(n->stored + n->checked), (unsigned long long)n->quarantined,
-           (unsigned long long)n->failed, (unsigned long long)n->ignored);
+    printf(
+        "batch %-6s %-5s  found %llu = %s %llu + quarantined %llu + failed %llu + ignored %llu\n",
+        batch->id, state, (unsigned long long)n->found, n->checked ? "checked" : "stored",
+        (unsigned long long)(n->stored + n->checked), (unsigned long long)n->quarantined,
+        (unsigned long long)n->failed, (unsigned long long)n->ignored);
     fflush(stdout);
 }
 
@@ -128,10 +129,10 @@ static int print_reason(void *ctx, int state, const char *stage, const char *cod
 
 static int add_reason(void *ctx, int state, const char *stage, const char *code, uint64_t n)
 {
-    return json_array_append_new(
-        ctx, json_pack("{s:s, s:s, s:s, s:I}", "state",
-                       ledger_item_word((enum ledger_item_state)state), "stage", stage ? stage : "",
-                       "code", code, "images", (json_int_t)n));
+    return json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:I}", "state",
+                                                ledger_item_word((enum ledger_item_state)state),
+                                                "stage", stage ? stage : "", "code", code, "images",
+                                                (json_int_t)n));
 }
 
 static void print_summary(const struct run_summary *summary, struct ledger *ledger, bool dry)
@@ -175,12 +176,11 @@ static void print_json(const struct run_summary *summary, struct ledger *ledger,
     ledger_reasons(ledger, NULL, true, add_reason, reasons, &ignored);
     answer = json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "status",
                        status, "found", (json_int_t)n->found, "stored", (json_int_t)n->stored,
-                       "checked", (json_int_t)n->checked, "quarantined",
-                       (json_int_t)n->quarantined, "failed", (json_int_t)n->failed, "ignored",
-                       (json_int_t)n->ignored, "waiting", (json_int_t)n->waiting, "batches",
-                       (json_int_t)summary->batches, "known_batches",
-                       (json_int_t)summary->known_batches, "seconds", summary->seconds, "reasons",
-                       reasons);
+                       "checked", (json_int_t)n->checked, "quarantined", (json_int_t)n->quarantined,
+                       "failed", (json_int_t)n->failed, "ignored", (json_int_t)n->ignored,
+                       "waiting", (json_int_t)n->waiting, "batches", (json_int_t)summary->batches,
+                       "known_batches", (json_int_t)summary->known_batches, "seconds",
+                       summary->seconds, "reasons", reasons);
     if (answer && err->text[0])
         json_object_set_new(answer, "error", json_string(err->text));
     if (answer)
@@ -203,11 +203,8 @@ static int run_plan(const struct cli *cli, const struct run_request *request,
 {
     struct progress progress = {.cli = cli,
                                 .bar = isatty(STDERR_FILENO) && !cli->json && cli->verbose >= 0};
-    struct run_options options = {.request = request,
-                                  .plan = plan,
-                                  .workers = cli->workers,
-                                  .event = show,
-                                  .ctx = &progress};
+    struct run_options options = {
+        .request = request, .plan = plan, .workers = cli->workers, .event = show, .ctx = &progress};
     struct run_summary summary;
     struct err err = {0};
     int status;
@@ -243,8 +240,8 @@ static int run(const struct cli *cli)
                                          .folders = (const char *const *)cli->args,
                                          .n_folders = (size_t)cli->n_args,
                                          .state = cli->state};
-    if (cli_pipeline(cli, &request.plan.path, &err) ||
-        run_build(&request, &loader, &plan, &err) || run_check(plan, 0, &err))
+    if (cli_pipeline(cli, &request.plan.path, &err) || run_build(&request, &loader, &plan, &err) ||
+        run_check(plan, 0, &err))
         goto fail;
     say_lowered(plan);
     if (!cli->json && cli->verbose >= 0)

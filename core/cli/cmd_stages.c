@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/schema.h"
 #include "cli/stage_words.h"
 #include "cli/table.h"
 #include "load/option.h"
@@ -222,6 +223,17 @@ static int show_all(const struct cli *cli, struct loader *loader)
     return cli_answer(array);
 }
 
+static int show_schema(const struct cli *cli, struct loader *loader)
+{
+    const struct stage_file *files;
+    struct err err = {0};
+    size_t n;
+
+    if (loader_list(loader, &files, &n, &err))
+        return cli_error(cli, &err);
+    return cli_answer(schema_of_pipeline(files, n));
+}
+
 static int run(const struct cli *cli)
 {
     struct run_request request = {.plugins = cli->plugins, .n_plugins = cli->n_plugins};
@@ -229,6 +241,8 @@ static int run(const struct cli *cli)
     struct err err = {0}, no_pipeline;
     int status;
 
+    if (cli->n_args && cli->schema)
+        return cli_usage(cli, "--schema is about all stages: leave \"%.60s\" out", cli->args[0]);
     if (cli->n_args && !strcmp(cli->args[0], "run"))
         return show_core(cli);
     /* A pipeline matters only for the plugins.d beside it. */
@@ -237,7 +251,10 @@ static int run(const struct cli *cli)
     loader = run_loader(&request, &err);
     if (!loader)
         return cli_error(cli, &err);
-    status = cli->n_args ? show_one(cli, loader) : show_all(cli, loader);
+    if (cli->schema)
+        status = show_schema(cli, loader);
+    else
+        status = cli->n_args ? show_one(cli, loader) : show_all(cli, loader);
     loader_free(loader);
     return status;
 }
@@ -256,10 +273,15 @@ const struct cli_command cli_stages = {
         "to\n"
         "allow, its file, and its options with type, default and limit. The name \"run\" shows "
         "the\n"
-        "core's own options.",
+        "core's own options.\n"
+        "\n"
+        "--schema prints a JSON Schema of pipeline.json with the options of every stage, by which\n"
+        "an editor completes and checks it: name its file under \"$schema\".",
     .examples = "sendit stages\twhat there is\n"
                 "sendit stages file-store\tone of them\n"
-                "sendit stages run --json\tthe core's own options, for programs",
+                "sendit stages run --json\tthe core's own options, for programs\n"
+                "sendit stages --schema > pipeline.schema.json\tfor an editor",
+    .takes = CLI_SCHEMA,
     .min_args = 0,
     .max_args = 1,
     .run = run,

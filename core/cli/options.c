@@ -17,6 +17,7 @@ const struct cli_option cli_options[] = {
     {0, "plugins", "FOLDER", 0, "look for stages here first; may stand several times"},
     {0, "workers", "N", CLI_WORKERS, "worker processes; else run.workers, else one for each core"},
     {0, "paths", NULL, CLI_PATHS, "show paths of originals, to the owner of the state folder"},
+    {0, "schema", NULL, CLI_SCHEMA, "print the JSON Schema of pipeline.json, for editors"},
     {0, "json", NULL, 0, "answer in JSON"},
     {'v', "verbose", NULL, 0, "more log lines on stderr; twice for a line per image"},
     {'q', "quiet", NULL, 0, "fewer; twice for none"},
@@ -88,6 +89,8 @@ static int apply(struct parse *parse, const struct cli_option *option, const cha
         return read_workers(parse, value);
     else if (!strcmp(option->name, "paths"))
         cli->paths = true;
+    else if (!strcmp(option->name, "schema"))
+        cli->schema = true;
     else if (!strcmp(option->name, "json"))
         cli->json = true;
     else if (!strcmp(option->name, "help"))

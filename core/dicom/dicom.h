@@ -41,6 +41,8 @@ struct dicom_limits {
 /* `scratch` is a folder for unnamed files (O_TMPFILE, else made and unlinked). */
 struct dicom *dicom_new(const struct dicom_limits *limits, const char *scratch, struct err *err);
 void dicom_free(struct dicom *dicom);
+/* The version of DCMTK, for `sendit --version`. */
+const char *dicom_library(void);
 
 /* Why an object could not be opened. */
 enum dicom_refused {

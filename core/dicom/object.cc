@@ -318,6 +318,11 @@ sendit_result begin_edit(struct dicom_object *object)
     return SENDIT_OK;
 }
 
+const char *dicom_library(void)
+{
+    return OFFIS_DCMTK_VERSION_STRING;
+}
+
 struct dicom *dicom_new(const struct dicom_limits *limits, const char *scratch, struct err *err)
 {
     try {

@@ -65,6 +65,8 @@ void ledger_close(struct ledger *ledger); /* what was not committed is rolled ba
 int ledger_commit(struct ledger *ledger, struct err *err);
 /* Rows changed since the last commit; those of a feed count when it is closed. */
 size_t ledger_pending(const struct ledger *ledger);
+/* The version of SQLite, for `sendit --version`. */
+const char *ledger_library(void);
 /* 32 hex digits made with the state: part of every once_key. */
 const char *ledger_uuid(const struct ledger *ledger);
 

@@ -411,6 +411,11 @@ void ledger_close(struct ledger *ledger)
     free(ledger);
 }
 
+const char *ledger_library(void)
+{
+    return sqlite3_libversion();
+}
+
 const char *ledger_uuid(const struct ledger *ledger)
 {
     return ledger->uuid;

@@ -214,6 +214,30 @@ class Plan(sendit.Case):
         result = self.run_sendit("stages", "pixle-check", expect=3)
         self.assert_one_sentence(result, 'did you mean "pixel-check"?')
 
+    def test_schema(self):
+        """It knows every option of every stage, with its type."""
+        schema = self.run_sendit("stages", "--schema").json
+        entry = schema["properties"]["stages"]["items"]
+        options = {case["if"]["properties"]["use"]["const"]:
+                   case["then"]["properties"]["config"]["properties"] for case in entry["allOf"]}
+        options["run"] = schema["properties"]["run"]["properties"]
+        self.assertEqual(sorted(options), sorted(entry["properties"]["use"]["enum"] + ["run"]))
+        types = {"integer": "integer", "boolean": "boolean", "choice": None, "json": None}
+        for name, shown in options.items():
+            listed = self.run_sendit("stages", name, "--json").json["options"]
+            self.assertEqual([option["name"] for option in listed], list(shown))
+            for option in listed:
+                one = shown[option["name"]]
+                if option["list"]:
+                    self.assertEqual(one["type"], "array")
+                    one = one["items"]
+                self.assertEqual(one.get("type"), types.get(option["type"], "string"))
+                if option["type"] == "choice":
+                    self.assertEqual(one["enum"], option["limit"].split("|"))
+        self.assertFalse(schema["additionalProperties"] or entry["additionalProperties"])
+        self.run_sendit("stages", "importer", "--schema", expect=2)
+        self.run_sendit("plan", "--schema", expect=2)
+
     def test_stages_that_cannot_be_loaded_are_listed(self):
         os.mkdir(self.site.path("plugins.d"))
         with open(self.site.path("plugins.d", "broken.so"), "w") as file:
