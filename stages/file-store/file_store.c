@@ -67,12 +67,14 @@ struct sendit_stage_state {
     char batch_name[SENDIT_ID_SIZE];
     FILE *list;
     uint64_t n_staged, n_settled;
-    off_t last_at; /* where the last line begins */
+    off_t last_at, list_at; /* where the last line begins, and where it ends */
     char last_item[SENDIT_ID_SIZE];
     int looked; /* the originals are known to lie elsewhere */
     uint64_t n_kept, n_replaced;
     char *changed[MAX_CHANGED]; /* folders below root to sync, in order */
     size_t n_changed;
+    char parent[PATH_SIZE]; /* the folder of the last image, made and noted */
+    size_t parent_length;
 };
 
 static const struct sendit_option options[] = {
@@ -390,6 +392,7 @@ static void forget_changed(struct sendit_stage_state *self)
 {
     while (self->n_changed)
         free(self->changed[--self->n_changed]);
+    self->parent_length = 0;
 }
 
 static int note_folder(struct sendit_stage_state *self, const char *path)
@@ -427,15 +430,25 @@ static int note_folder(struct sendit_stage_state *self, const char *path)
  * may have come between their making and their sync. */
 static int make_folders(struct sendit_stage_state *self, char *path)
 {
-    int result = note_folder(self, ".");
+    char *last = strrchr(path, '/'), *slash = strchr(path, '/');
+    size_t length = last ? (size_t)(last - path) : 0;
+    int result;
 
-    for (char *slash = strchr(path, '/'); !result && slash; slash = strchr(slash + 1, '/')) {
+    if (length && length == self->parent_length && !memcmp(path, self->parent, length))
+        return 0; /* as the image before it */
+    self->parent_length = 0;
+    result = note_folder(self, ".");
+    for (; !result && slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdirat(self->root, path, FOLDER_MODE) && errno != EEXIST)
             result = -1;
         else
             result = note_folder(self, path);
         *slash = '/';
+    }
+    if (!result) {
+        memcpy(self->parent, path, length);
+        self->parent_length = length;
     }
     return result;
 }
@@ -542,17 +555,17 @@ static void close_batch(struct sendit_stage_state *self)
 static int note_staged(struct sendit_stage_state *self, const char *item, const char *name,
                        const char *path)
 {
-    if (!strcmp(self->last_item, item)) {
-        if (fseeko(self->list, self->last_at, SEEK_SET) ||
-            ftruncate(fileno(self->list), self->last_at))
-            return -1;
-    } else {
-        self->last_at = ftello(self->list);
-    }
-    snprintf(self->last_item, sizeof(self->last_item), "%s", item);
-    if (fprintf(self->list, "%s %s %s\n", item, name, path) < 0 || fflush(self->list))
+    int n;
+
+    if (strcmp(self->last_item, item))
+        self->last_at = self->list_at;
+    else if (fseeko(self->list, self->last_at, SEEK_SET) ||
+             ftruncate(fileno(self->list), self->last_at))
         return -1;
-    return 0;
+    snprintf(self->last_item, sizeof(self->last_item), "%s", item);
+    n = fprintf(self->list, "%s %s %s\n", item, name, path);
+    self->list_at = self->last_at + (n > 0 ? n : 0);
+    return n > 0 ? 0 : -1;
 }
 
 /* The image under `name` in the staging folder; 1: the original cannot be read any more. */
@@ -800,6 +813,7 @@ static sendit_verdict begin(struct sendit_stage_state *self, const struct sendit
     sendit_verdict verdict;
 
     snprintf(self->batch_name, sizeof(self->batch_name), "%s", batch->once_key);
+    self->list_at = 0;
     self->n_staged = self->n_settled = self->n_kept = self->n_replaced = 0;
     self->last_item[0] = '\0';
     self->looked = 0;
@@ -848,6 +862,8 @@ static sendit_verdict finish(struct sendit_stage_state *self, const struct sendi
                              struct sendit_why *why)
 {
     (void)batch;
+    /* One call for all files: it tells of errors in writing any of them (Linux 5.8), and takes a
+     * third of the time that a sync for each file does. */
     if (self->n_staged && (syncfs(self->batch) || publish_all(self)))
         return refuse(self, why);
     tell_conflicts(self);
