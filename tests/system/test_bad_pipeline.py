@@ -105,8 +105,10 @@ class Pipeline(sendit.Case):
                     '{"use": "local-anonymizer", "config": {"profile": %s}}' % profile))
 
     def test_store_inside_the_input_or_input_inside_the_store(self):
-        self.refuse(self.change('"folder": "clean"', '"folder": "data"'), expect=3, place="")
-        self.refuse(self.change('"folder": "clean"', '"folder": "data/clean"'), expect=3, place="")
+        for folder in ("data", "data/clean", "."):
+            with self.subTest(folder):
+                self.refuse(self.change('"folder": "clean"', '"folder": "%s"' % folder),
+                            "stages[3].config.folder: images would go to a folder that")
 
     def test_nul_bom_depth_numbers(self):
         self.refuse(GOOD.encode().replace(b'"clean"', b'"cl\\u0000ean"'))
