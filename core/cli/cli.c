@@ -181,21 +181,6 @@ out:
     return result;
 }
 
-/* Paths of originals are for the owner of the state folder. */
-static int may_see_paths(const char *state, struct err *err)
-{
-    struct stat st;
-
-    if (lstat(state, &st))
-        return err_set(err, ERR_PLACE, "%s: %s", state, strerror(errno));
-    if (st.st_uid == geteuid())
-        return 0;
-    return err_set(err, ERR_REFUSED,
-                   "%s: the folder is not yours; --paths is for its owner, since names of files "
-                   "may identify patients",
-                   state);
-}
-
 int cli_ledger(const struct cli *cli, char **ret_state, struct ledger **ret_ledger, struct err *err)
 {
     int result;
@@ -203,11 +188,6 @@ int cli_ledger(const struct cli *cli, char **ret_state, struct ledger **ret_ledg
     if (cli_state(cli, ret_state, err))
         return -1;
     result = ledger_open_read(*ret_state, ret_ledger, err);
-    if (!result && cli->paths && may_see_paths(*ret_state, err)) {
-        ledger_close(*ret_ledger);
-        *ret_ledger = NULL;
-        return -1;
-    }
     if (result != 1)
         return result;
     if (cli->json)

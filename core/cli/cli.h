@@ -70,8 +70,9 @@ int cli_pipeline(const struct cli *cli, const char **ret_path, struct err *err);
 int cli_state(const struct cli *cli, char **ret_state, struct err *err);
 
 struct ledger;
-/* The ledger of that folder, to read, and whether --paths may be answered.  1: there is none yet,
- * and that was said.  Both are the caller's. */
+/* The ledger of that folder, to read; a folder that is not the user's own is refused, so whoever
+ * gets an answer may see --paths.  1: there is none yet, and that was said.  Both are the caller's.
+ */
 int cli_ledger(const struct cli *cli, char **ret_state, struct ledger **ret_ledger,
                struct err *err);
 

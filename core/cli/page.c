@@ -174,6 +174,8 @@ static void roff(FILE *out, const char *text, size_t len)
             fputs("\\e", out);
         else if (text[i] == '-')
             fputs("\\-", out);
+        else if (text[i] == '"')
+            fputs("\\(dq", out);
         else
             putc(text[i], out);
     }
@@ -264,14 +266,16 @@ static void roff_see_also(const struct cli_command *command, FILE *out)
 void page_man(const struct cli_command *command, FILE *out)
 {
     const char *name = command ? command->name : "", *dash = command ? "\\-" : "";
+    const char *summary = command ? command->summary : "de-identifies folders of DICOM images";
 
     fputs(".TH SENDIT", out);
     fputs(dash, out);
     for (const char *at = name; *at; at++)
         putc(toupper((unsigned char)*at), out);
     fprintf(out, " 1 \"\" \"sendit %s\" \"sendit manual\"\n", SENDIT_VERSION);
-    fprintf(out, ".SH NAME\nsendit%s%s \\- %s\n.SH SYNOPSIS\n.B sendit ", dash, name,
-            command ? command->summary : "de\\-identifies folders of DICOM images");
+    fprintf(out, ".SH NAME\nsendit%s%s \\- ", dash, name);
+    roff(out, summary, strlen(summary));
+    fputs("\n.SH SYNOPSIS\n.B sendit ", out);
     if (command) {
         fprintf(out, "%s\n[OPTION...]", name);
         roff(out, operands(command), strlen(operands(command)));

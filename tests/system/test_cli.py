@@ -34,6 +34,7 @@ class Frame(sendit.Case):
         for command in COMMANDS:
             words = self.run_sendit(command, "--help").out.split("\n\n")[1].split()
             page = self.run_sendit(command, "--man").out.replace("\\-", "-").replace("\\&", "")
+            page = page.replace("\\(dq", '"')
             page = re.sub(r"(?m)^\.(PP|nf|fi)$", "", page).split()
             text = " ".join(page)
             self.assertIn(" ".join(words), text, command)
@@ -90,10 +91,11 @@ class Frame(sendit.Case):
         self.site.add_images(3)
         read, write = os.pipe()
         os.close(read)
-        done = subprocess.run([sendit.program(), "run"], cwd=self.site.folder, stdout=write,
-                              stderr=subprocess.PIPE, check=False)
+        for command in ("plan", "run", "status"):
+            done = subprocess.run([sendit.program(), command], cwd=self.site.folder, stdout=write,
+                                  stderr=subprocess.PIPE, check=False)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
         os.close(write)
-        self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(len(sendit.images(self.site.clean)), 3)
 
     def test_closed_standard_files(self):
@@ -111,7 +113,8 @@ class Plan(sendit.Case):
     def test_table(self):
         text = self.run_sendit("plan").out
         for word in ("importer", "pixel-check", "local-anonymizer", "file-store", "pixels.checked",
-                     "ids.replaced", "deid.header", "hands images out", "no stage talks to it"):
+                     "ids.replaced", "deid.header", "hands images out", "no stage talks to it",
+                     "every label of sendit's own comes from a stage that ships"):
             self.assertIn(word, text)
         self.assertRegex(text, r"key +fingerprint [0-9a-f]{4}-")
         self.assertTrue(text.endswith("\nProved: no image reaches file-store without "

@@ -375,6 +375,23 @@ static void test_pages(void **state)
     }
 }
 
+/* Text that troff would take for a request or an escape. */
+static void test_man_page_escapes(void **state)
+{
+    static const struct cli_command odd = {.name = "odd",
+                                           .usage = "odd [X]",
+                                           .summary = "does \\n nothing",
+                                           .help = ".SH is text,\n'so is this,\na-b \\(dq",
+                                           .examples = "odd \"x y\"\tsee"};
+    char *man = printed(print_man, &odd);
+
+    (void)state;
+    assert_non_null(strstr(man, "\n\\&.SH is text,\n\\&'so is this,\na\\-b \\e(dq\n"));
+    assert_non_null(strstr(man, "sendit\\-odd \\- does \\en nothing\n"));
+    assert_non_null(strstr(man, ".B odd \\(dqx y\\(dq\nsee\n"));
+    free(man);
+}
+
 static void test_flags(void **state)
 {
     uint32_t all = 0;
@@ -407,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_table_is_tame),
         cmocka_unit_test(test_safe_text),
         cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_man_page_escapes),
         cmocka_unit_test(test_flags),
     };
 
