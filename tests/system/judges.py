@@ -156,13 +156,14 @@ def identifying(ds):
         elif element.keyword in keywords:
             out.add(str(element.value or "").strip())
         elif element.VR == "UI" and element.keyword.endswith("UID") and \
-                not element.keyword.endswith(("ClassUID", "SyntaxUID")):
+                not element.keyword.endswith(("ClassUID", "SyntaxUID", "SchemeUID")):
             for one in element.value if isinstance(element.value, pydicom.multival.MultiValue) \
                     else [element.value]:
                 if one and not str(one).startswith("1.2.840.10008.") and UID(one).is_valid:
                     out.add(str(one))
     # A short or a common word would be found by chance in any file.
     common = {"anonymous", "anonymized", "unknown", "none", "test", "patient", "name", "images",
-              "image", "hospital", "research", "brain", "chest", "study", "series", "phantom"}
+              "image", "hospital", "research", "brain", "chest", "study", "series", "phantom",
+              "perfusion", "stroke"}
     return {value for value in out if len(value) >= 5 and value.casefold() not in common and
-            not re.fullmatch(r"[0.]+|.\1*", value)}
+            not re.fullmatch(r"[0.]+|(.)\1*|\d{,7}", value)}

@@ -105,10 +105,11 @@ class Pipeline(sendit.Case):
                     '{"use": "local-anonymizer", "config": {"profile": %s}}' % profile))
 
     def test_store_inside_the_input_or_input_inside_the_store(self):
-        for folder in ("data", "data/clean", "."):
+        for folder in ("data", "data/clean", "data/../data/clean", "."):
             with self.subTest(folder):
                 self.refuse(self.change('"folder": "clean"', '"folder": "%s"' % folder),
                             "stages[3].config.folder: images would go to a folder that")
+                self.assertEqual(os.listdir(self.site.data), ["study1"])
 
     def test_nul_bom_depth_numbers(self):
         self.refuse(GOOD.encode().replace(b'"clean"', b'"cl\\u0000ean"'))

@@ -10,9 +10,9 @@ import unittest
 
 import sendit
 
-# In values; none may be in anything that sendit says or writes, the crosswalk apart.
+# In values (TEXT fits no code string); none may be in anything that sendit says or writes, the crosswalk apart.
 NAME, PATIENT, ACCESSION = "Canarybird", "PIDCANARY77", "ACCCANARY88"
-TEXT, UID = "TEXTCANARY99", "1.2.826.0.1.3680043.8.498.424242.1"
+TEXT, UID = "Text~canary99", "1.2.826.0.1.3680043.8.498.424242.1"
 VALUES = (NAME, PATIENT, ACCESSION, TEXT, UID, "19471113")
 # In names of files and folders; only the ledger knows them.
 FOLDER, FILE = "FOLDERCANARY", "FILECANARY"
@@ -61,7 +61,7 @@ class Canary(sendit.Case):
             result = self.run_sendit(*args)
             self.look(" ".join(args), result.out + result.err, VALUES + (FOLDER, FILE))
             if args == ["status", "--json"]:
-                batches = [batch["id"] for batch in result.json["batches"]]
+                batches = [batch["batch"] for batch in result.json["batches"]]
         self.assertTrue(batches)
         for batch in batches:
             for args in (["log", batch], ["quarantine", "list", batch],
@@ -74,7 +74,7 @@ class Canary(sendit.Case):
         """--paths shows names of files to the owner, on stdout, and never a value of an image."""
         self.run_sendit("run")
         shown = ""
-        for batch in [batch["id"] for batch in self.run_sendit("status", "--json").json["batches"]]:
+        for batch in [batch["batch"] for batch in self.run_sendit("status", "--json").json["batches"]]:
             result = self.run_sendit("log", batch, "--paths")
             self.look("log --paths", result.out + result.err, VALUES)
             self.look("log --paths, stderr", result.err, (FOLDER, FILE))

@@ -77,7 +77,7 @@ class Hospital(sendit.Case):
         self.run_json()
         batches = self.run_sendit("status", "--json").json["batches"]
         for args in (["status"], ["log"], ["quarantine", "list"],
-                     ["log", batches[0]["id"]], ["stages"], ["stages", "file-store"],
+                     ["log", batches[0]["batch"]], ["stages"], ["stages", "file-store"],
                      ["stages", "run"], ["plan"], ["check"]):
             with self.subTest(" ".join(args)):
                 self.assertTrue(self.run_sendit(*args).out or args == ["check"])

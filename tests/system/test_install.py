@@ -8,16 +8,12 @@ import unittest
 import sendit
 
 BUILD = os.path.join(sendit.ROOT, "build")
-STAGE = r"""
+USES = """
 #include <sendit/stage.h>
-struct sendit_stage_state { int unused; };
-static sendit_verdict open_it(const struct sendit_host *host, struct sendit_stage_state **ret_self,
-                              struct sendit_why *why)
+sendit_verdict use(const struct sendit_item *item);
+sendit_verdict use(const struct sendit_item *item)
 {
-    static struct sendit_stage_state state;
-    (void)host, (void)why;
-    *ret_self = &state;
-    return SENDIT_PASS;
+    return item->attempt == 1 ? SENDIT_PASS : SENDIT_FAIL;
 }
 """
 
@@ -89,8 +85,7 @@ class Install(sendit.Case):
         self.assertEqual(status, 0, err)
         source = os.path.join(self.folder, "s.c")
         with open(source, "w") as file:
-            file.write(STAGE + "sendit_open_fn *use(void);\n"
-                       "sendit_open_fn *use(void) { return open_it; }\n")
+            file.write(USES)
         status, out, err = self.call("cc", "-std=c11", "-Wall", "-Werror", "-fsyntax-only",
                                      source, *out.split())
         self.assertEqual(status, 0, err)

@@ -31,8 +31,8 @@ class Order(sendit.Case):
         self.assertFalse(os.path.exists(self.site.clean))
         self.assertEqual(os.listdir(self.site.state), ["site.key"])
         self.assertEqual(before, self.access_times())
-        self.assertEqual(self.site.sendit("plan").status, 3)
-        self.assertEqual(self.site.sendit("check").status, 3)
+        self.assertEqual(self.site.sendit("plan", *args).status, 3)
+        self.assertEqual(self.site.sendit("check", *args).status, 3)
 
     def access_times(self):
         return {path: os.stat(os.path.join(self.site.data, path)).st_atime_ns
@@ -143,10 +143,11 @@ class Policy(sendit.Case):
         self.refuse("the policy lacks", "policy.because")
 
     def test_a_blank_reason_is_none(self):
-        for because in ("", "  "):
+        for because, answer in (("", "policy.because: this is empty"),
+                                ("  ", "a reason was expected")):
             with self.subTest(because):
                 self.site.write_pipeline(policy={"egress_needs": [], "because": because})
-                self.refuse("a reason was expected")
+                self.refuse(answer)
 
     def test_a_reason_alone_lowers_nothing(self):
         del self.stages[1]

@@ -79,11 +79,12 @@ static int parse(const char *words, struct cli_line *line, struct err *err)
 {
     static char copy[512];
     static char *argv[40];
+    static char nothing[1];
     int argc = 0;
 
     snprintf(copy, sizeof(copy), "%s", words);
     for (char *at = copy, *word; (word = strsep(&at, " "));)
-        argv[argc++] = strcmp(word, "_") ? word : (char[]){""};
+        argv[argc++] = strcmp(word, "_") ? word : nothing;
     argv[argc] = NULL;
     memset(err, 0, sizeof(*err));
     return options_parse(argc, argv, line, err);
