@@ -21,6 +21,21 @@ class Frame(sendit.Case):
         for command in COMMANDS:
             self.assertRegex(result.err, r"(?m)^  %s  " % command)
 
+    def test_every_command_is_tested_and_has_a_man_page(self):
+        text = self.run_sendit("--help").out.split("Commands\n")[1].split("\n\n")[0]
+        self.assertEqual(tuple(line.split()[0] for line in text.splitlines()), COMMANDS)
+        with open(os.path.join(sendit.ROOT, "core", "install", "CMakeLists.txt")) as file:
+            self.assertIn("foreach(command %s)" % " ".join(COMMANDS), file.read())
+
+    def test_completion(self):
+        script = self.run_sendit("--completion").out
+        ask = "COMP_WORDS=(%s); COMP_CWORD=%d; _sendit; echo ${COMPREPLY[*]}"
+        for words, wanted in (("sendit st", "stages status"), ("sendit quarantine sh", "show"),
+                              ("sendit run --pl", "--plugins"), ("sendit help pl", "plan")):
+            done = subprocess.run(["bash", "-c", script + ask % (words, len(words.split()) - 1)],
+                                  stdout=subprocess.PIPE, check=True)
+            self.assertEqual(done.stdout.decode().strip(), wanted)
+
     def test_help_of_each_command(self):
         for command in COMMANDS:
             text = self.run_sendit(command, "--help").out
