@@ -313,7 +313,9 @@ sendit_result erase(struct sendit_dataset *ds, uint32_t tag)
     if (element == ds->object->shown)
         ds->object->shown = nullptr;
     ds->object->structure++;
-    delete ds->item->remove(element);
+    /* remove() of an item looks for the element from the first one on */
+    ds->object->slid = list_of(ds->item)->get() == element;
+    delete (ds->object->slid ? list_of(ds->item)->remove() : ds->item->remove(element));
     return SENDIT_OK;
 }
 
@@ -370,6 +372,7 @@ sendit_result Walk::ask(struct sendit_dataset *ds, const struct sendit_element *
     object->shown = element;
     object->shown_tag = tag;
     answer = visit(ctx, ds, shown);
+    object->slid = false; /* an erasure by the answer counts, none by the visitor */
     sendit_result result = SENDIT_OK;
     switch (answer) {
     case SENDIT_KEEP:
@@ -419,7 +422,11 @@ sendit_result Walk::element(struct sendit_dataset *ds, DcmElement *element, cons
     shown.length = length;
     shown.depth = depth;
     result = ask(ds, &shown, element, &enter);
-    return result || !sequence || !enter ? result : items(ds, shown.tag, depth + 1);
+    if (result || !sequence || !enter)
+        return result;
+    result = items(ds, shown.tag, depth + 1);
+    ds->object->slid = false; /* what slid was the cursor of an item in there */
+    return result;
 }
 
 sendit_result Walk::items(struct sendit_dataset *ds, uint32_t tag, uint32_t depth)
@@ -472,7 +479,9 @@ sendit_result Walk::item(struct sendit_dataset *ds, uint32_t depth)
         if (result)
             return result;
         if (structure != object->structure)
-            next = element_after(in, tag, false);
+            next = object->slid && structure + 1 == object->structure
+                       ? list_of(in)->get()
+                       : element_after(in, tag, false);
     }
     return SENDIT_OK;
 }

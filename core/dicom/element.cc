@@ -23,6 +23,14 @@ struct Peek : DcmElement {
     }
 };
 
+/* So is the list of an item, whose cursor makes it possible to erase in constant time. */
+struct PeekItem : DcmItem {
+    static DcmList *list(DcmItem *item)
+    {
+        return item->*(&PeekItem::elementList);
+    }
+};
+
 /* How long one value of a string VR may be, in characters; 0 for as long as it likes. */
 size_t max_characters(DcmEVR vr)
 {
@@ -299,6 +307,11 @@ sendit_result set_raw_value(DcmElement *element, const void *value, size_t lengt
     else
         result = Peek::put(element, value, n);
     return result.good() ? SENDIT_OK : SENDIT_ENOMEM;
+}
+
+DcmList *list_of(DcmItem *item)
+{
+    return PeekItem::list(item);
 }
 
 bool is_sequence(DcmElement *element)

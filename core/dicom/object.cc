@@ -2,6 +2,7 @@
 /* Opening an object, and taking its edits back. */
 #include "dicom/object.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -16,6 +17,7 @@ namespace
 constexpr size_t ARENA_BLOCK = 32u << 10;
 constexpr uint64_t MAX_META = 1u << 20;
 constexpr size_t CHUNK = 256u << 10;
+constexpr size_t MAX_PADDING = 4096; /* zeros behind a deflated data set */
 
 int refuse(struct dicom_refusal *refusal, int what, const char *code, const char *text)
 {
@@ -58,6 +60,35 @@ E_TransferSyntax dcmtk_syntax(const struct scan_syntax *syntax)
     return xfer == EXS_Unknown || !DcmXfer(xfer).isEncapsulated() ? EXS_JPEG2000 : xfer;
 }
 
+/* What may follow a deflated data set: some zeros, PS3.5 A.5 has one to make the length even. */
+bool only_zeros_from(int fd, uint64_t from)
+{
+    char rest[MAX_PADDING + 1];
+    ssize_t n;
+
+    do
+        n = pread(fd, rest, sizeof(rest), static_cast<off_t>(from));
+    while (n < 0 && errno == EINTR);
+    if (n < 0 || n > static_cast<ssize_t>(MAX_PADDING))
+        return false;
+    return std::all_of(rest, rest + n, [](char c) { return c == 0; });
+}
+
+int write_at(int fd, const void *data, size_t length, uint64_t offset)
+{
+    for (size_t done = 0; done < length;) {
+        ssize_t n = pwrite(fd, static_cast<const char *>(data) + done, length - done,
+                           static_cast<off_t>(offset + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        done += static_cast<size_t>(n);
+    }
+    return 0;
+}
+
 /* Inflate what begins at `from` into a scratch file of up to `max` bytes. */
 int inflate_to(int in_fd, uint64_t from, int out_fd, uint64_t max, uint64_t *ret_size,
                struct dicom_refusal *refusal)
@@ -94,17 +125,10 @@ int inflate_to(int in_fd, uint64_t from, int out_fd, uint64_t max, uint64_t *ret
             return refuse(refusal, DICOM_QUARANTINED, "dicom.inflate",
                           "its data set is larger than max_inflate allows when inflated");
         }
-        for (size_t done = 0; done < made;) {
-            ssize_t n =
-                pwrite(out_fd, out.data() + done, made - done, static_cast<off_t>(total + done));
-            if (n < 0 && errno == EINTR)
-                continue;
-            if (n <= 0) {
-                inflateEnd(&z);
-                return refuse(refusal, DICOM_FAILED, "import.io",
-                              "the scratch file for inflating cannot be written");
-            }
-            done += static_cast<size_t>(n);
+        if (write_at(out_fd, out.data(), made, total)) {
+            inflateEnd(&z);
+            return refuse(refusal, DICOM_FAILED, "import.io",
+                          "the scratch file for inflating cannot be written");
         }
         total += made;
     }
@@ -115,6 +139,9 @@ int inflate_to(int in_fd, uint64_t from, int out_fd, uint64_t max, uint64_t *ret
     if (status != Z_STREAM_END)
         return refuse(refusal, DICOM_QUARANTINED, "dicom.inflate",
                       "its deflated data set cannot be inflated");
+    if (!only_zeros_from(in_fd, from - z.avail_in))
+        return refuse(refusal, DICOM_QUARANTINED, "dicom.corrupt",
+                      "something follows its deflated data set");
     *ret_size = total;
     return 0;
 }

@@ -95,6 +95,8 @@ struct dicom_object {
     uint64_t epoch = 1;     /* counts changes of (0008,0005), which handles remember */
     uint64_t structure = 0; /* counts elements that came or went, for a walk that goes on */
 
+    /* The item's cursor stands on what followed an element that was just erased. */
+    bool slid = false;
     /* The element that a visitor is being shown, so that it is found at once. */
     DcmItem *shown_item = nullptr;
     DcmElement *shown = nullptr;
@@ -133,6 +135,7 @@ struct sendit_dataset *new_handle(struct sendit_dataset *parent, DcmItem *item);
 /* DCMTK keeps these to itself: the bytes of any element, and setting them, whatever its VR. */
 const void *raw_value(DcmElement *element, size_t *ret_length);
 sendit_result set_raw_value(DcmElement *element, const void *value, size_t length);
+DcmList *list_of(DcmItem *item);
 bool is_sequence(DcmElement *element);
 /* The VR as a file has it: two letters. */
 void vr_name(DcmElement *element, char ret_vr[4]);

@@ -93,6 +93,7 @@ struct level {
     uint64_t end, limit;
     enum kind kind;
     bool undefined, explicit_vr, big_endian;
+    uint32_t last; /* tag of the element before, 0 at first */
 };
 
 /* Bytes of the source that are kept: data[0] lies at `base` in the source. */
@@ -431,6 +432,25 @@ static bool is_foreign(uint32_t group)
     return group == 0x0000 || group == 0x0002 || group == 0xffff;
 }
 
+/*
+ * Is it an element that may stand here?  Of a tag that stands twice readers take the first or the
+ * last, and a private element before its creator is nobody's: their order must be right.
+ */
+static int check_tag(struct walk *walk, struct level *top, uint32_t tag)
+{
+    if (tag >> 16 == 0xfffe)
+        return corrupt(walk->refusal, walk->at, "an item or a delimiter is out of place");
+    if (is_foreign(tag >> 16))
+        return corrupt(walk->refusal, walk->at,
+                       "a data set has an element of group 0000, 0002 or FFFF");
+    if (tag == top->last)
+        return corrupt(walk->refusal, walk->at, "an element stands twice");
+    if (tag < top->last)
+        return corrupt(walk->refusal, walk->at, "its elements are not in the order of their tags");
+    top->last = tag;
+    return 0;
+}
+
 static bool is_pixels(uint32_t tag)
 {
     return tag == 0x7fe00010u || tag == 0x7fe00008u || tag == 0x7fe00009u;
@@ -440,7 +460,7 @@ static bool is_pixels(uint32_t tag)
 static int walk_dataset(struct walk *walk, struct element *ret_pixels)
 {
     while (walk->n_levels) {
-        const struct level *top = &walk->levels[walk->n_levels - 1];
+        struct level *top = &walk->levels[walk->n_levels - 1];
         struct element element;
         int r;
 
@@ -456,23 +476,20 @@ static int walk_dataset(struct walk *walk, struct element *ret_pixels)
         r = top->kind == DATASET ? step_at_top(walk, &element) : read_header(walk, top, &element);
         if (r)
             return r < 0 ? -1 : 0;
-        if (is_foreign(element.tag >> 16))
-            return corrupt(walk->refusal, walk->at,
-                           "a data set has an element of group 0000, 0002 or FFFF");
-        if (top->kind == DATASET && element.tag == SOP_CLASS && element.length)
-            walk->scan->has_sop_class = true;
-        if (top->kind == DATASET && is_pixels(element.tag)) {
-            *ret_pixels = element;
-            return 1;
-        }
         if (element.tag == ITEM_END && top->kind == ITEM_OF && top->undefined &&
             element.length == 0) {
             walk->at += 8;
             pop(walk);
             continue;
         }
-        if (element.tag >> 16 == 0xfffe)
-            return corrupt(walk->refusal, walk->at, "an item or a delimiter is out of place");
+        if (check_tag(walk, top, element.tag))
+            return -1;
+        if (top->kind == DATASET && element.tag == SOP_CLASS && element.length)
+            walk->scan->has_sop_class = true;
+        if (top->kind == DATASET && is_pixels(element.tag)) {
+            *ret_pixels = element;
+            return 1;
+        }
         r = element.length == UNDEFINED ? enter_undefined(walk, top, &element)
                                         : enter_defined(walk, top, &element);
         if (r)
@@ -552,7 +569,8 @@ static int note_pixels(struct walk *walk, const struct element *pixels, uint64_t
     return 0;
 }
 
-static void walk_from(struct walk *walk, uint64_t at)
+/* `last` is the tag of the element before, 0 for none. */
+static void walk_from(struct walk *walk, uint64_t at, uint32_t last)
 {
     const struct scan_syntax *syntax = walk->scan->syntax;
 
@@ -563,7 +581,8 @@ static void walk_from(struct walk *walk, uint64_t at)
                                      .undefined = true,
                                      .limit = walk->kept->source->size,
                                      .explicit_vr = syntax->explicit_vr,
-                                     .big_endian = syntax->big_endian};
+                                     .big_endian = syntax->big_endian,
+                                     .last = last};
 }
 
 /* The data set from `at` on; what `head` has before that is dropped in the end. */
@@ -579,7 +598,7 @@ static int scan_from(struct kept *kept, uint64_t at, struct scan *scan,
 
     if (at == kept->source->size)
         return truncated(refusal, at);
-    walk_from(&walk, at);
+    walk_from(&walk, at, 0);
     r = walk_dataset(&walk, &pixels);
     if (r < 0)
         return -1;
@@ -595,7 +614,7 @@ static int scan_from(struct kept *kept, uint64_t at, struct scan *scan,
     tail.base = behind;
     tail.max = kept->max - scan->head.len;
     walk.kept = &tail;
-    walk_from(&walk, behind);
+    walk_from(&walk, behind, pixels.tag);
     r = walk_dataset(&walk, &pixels);
     if (r > 0)
         return note_pixels(&walk, &pixels, &behind);

@@ -356,7 +356,7 @@ static void depth_in_un_is_bounded(void **state)
 static void wrong_structure_is_corrupt(void **state)
 {
     (void)state;
-    for (int how = 0; how < 18; how++) {
+    for (int how = 0; how < 24; how++) {
         struct maker m = {0};
         const char *code = "dicom.corrupt";
 
@@ -430,6 +430,34 @@ static void wrong_structure_is_corrupt(void **state)
             make_text(&m, 0x00020016, "AE", "PATIENT");
             make_header(&m, ITEM_END_TAG, "", 0);
             make_header(&m, SEQUENCE_END_TAG, "", 0);
+            break;
+        case 18: /* twice */
+            make_text(&m, 0x00100010, "PN", "First^Name");
+            make_text(&m, 0x00100010, "PN", "Second^Name");
+            break;
+        case 19: /* out of order */
+            make_text(&m, 0x00100010, "PN", "First^Name");
+            make_text(&m, 0x00080070, "LO", "Maker");
+            break;
+        case 20: /* twice in an item */
+            make_header(&m, 0x00081140, "SQ", UNDEFINED_LENGTH);
+            make_header(&m, ITEM_TAG, "", UNDEFINED_LENGTH);
+            make_us(&m, 0x00280010, 1);
+            make_us(&m, 0x00280010, 2);
+            make_header(&m, ITEM_END_TAG, "", 0);
+            make_header(&m, SEQUENCE_END_TAG, "", 0);
+            break;
+        case 21: /* behind the pixel data what belongs before it */
+            make_element(&m, 0x7fe00010, "OW", "1234", 4);
+            make_text(&m, 0x00100010, "PN", "Late^Name");
+            break;
+        case 22: /* pixel data twice */
+            make_element(&m, 0x7fe00010, "OW", "1234", 4);
+            make_element(&m, 0x7fe00010, "OW", "1234", 4);
+            break;
+        case 23: /* a private element before its creator */
+            make_text(&m, 0x00091001, "LO", "value");
+            make_text(&m, 0x00090010, "LO", "CREATOR");
         }
         assert_reason(&m, code);
     }
