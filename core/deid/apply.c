@@ -24,7 +24,6 @@
 enum {
     CHARACTER_SET = 0x00080005,
     SOP_INSTANCE_UID = 0x00080018,
-    MODALITY = 0x00080060,
     CODE_VALUE = 0x00080100,
     CODE_SCHEME = 0x00080102,
     CODE_SCHEME_VERSION = 0x00080103,
@@ -218,10 +217,16 @@ static int32_t keep_age(struct run *run, const struct at *at)
     return put(run, at, shown, 4);
 }
 
-/* By these an image is decoded; what they may say leaves no room for a name. */
-static bool is_technical(uint32_t tag)
+/* A term that no character set begins like is something else; text is then read as ASCII. */
+static bool is_character_set(const struct at *at)
 {
-    return tag == CHARACTER_SET || tag == MODALITY || tag >> 16 == 0x0028;
+    struct value_span rest = value_trim(at->e->value, at->e->length), one;
+
+    while (value_next(&rest, &one))
+        if (one.len && !(one.len > 4 && !memcmp(one.text, "ISO", 3)) &&
+            !(one.len >= 3 && !memcmp(one.text, "GB", 2)))
+            return false;
+    return true;
 }
 
 /* Terms of the standard without which an object is not what it was.  Somebody may be called so: the
@@ -229,10 +234,11 @@ static bool is_technical(uint32_t tag)
 static bool is_term(struct value_span one)
 {
     static const char *const terms[] = {
-        "AXIAL",   "CODE",    "COMPOSITE", "CONTAINER", "CONTAINS",  "DATE",     "DATETIME",
-        "DERIVED", "IMAGE",   "LOCALIZER", "MIXED",     "NONE",      "ORIGINAL", "OTHER",
-        "PNAME",   "PRIMARY", "SCOORD",    "SCOORD3D",  "SECONDARY", "SINGLE",   "TABLE",
-        "TCOORD",  "TEXT",    "TIME",      "UIDREF",    "VOLUME",    "WAVEFORM", "SEPARATE"};
+        "AXIAL",    "CODE",      "COMPOSITE",     "CONTAINER", "CONTAINS", "DATE",
+        "DATETIME", "DERIVED",   "IMAGE",         "LOCALIZER", "MIXED",    "NONE",
+        "ORIGINAL", "OTHER",     "PALETTE COLOR", "PNAME",     "PRIMARY",  "SCOORD",
+        "SCOORD3D", "SECONDARY", "SINGLE",        "TABLE",     "TCOORD",   "TEXT",
+        "TIME",     "UIDREF",    "VOLUME",        "WAVEFORM",  "SEPARATE"};
 
     for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++)
         if (strlen(terms[i]) == one.len && !memcmp(terms[i], one.text, one.len))
@@ -277,10 +283,12 @@ static int32_t keep_string(struct run *run, const struct at *at)
 
     if (at->vr == VALUE_VR('A', 'S'))
         return keep_age(run, at);
+    if (at->e->tag == CHARACTER_SET && !is_character_set(at))
+        return remove_it(run);
     if (!value_fits(at->vr, at->e->value, at->e->length))
-        return at->e->tag == CHARACTER_SET ? remove_it(run) : empty_it(run, at);
+        return empty_it(run, at);
     if (at->vr == VALUE_VR('C', 'S'))
-        return is_technical(at->e->tag) ? SENDIT_KEEP : keep_codes(run, at);
+        return keep_codes(run, at);
     if (at->vr == VALUE_VR('D', 'S') || at->vr == VALUE_VR('I', 'S'))
         while (value_next(&rest, &one))
             if (traces_is_one(&run->traces, one.text, one.len))

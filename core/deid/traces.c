@@ -76,7 +76,7 @@ static bool is_placeholder(const char *text, size_t len)
 static void add_name(struct traces *traces, const char *text)
 {
     while (*text) {
-        size_t n = strcspn(text, "^=\\ ,.;/()\"");
+        size_t n = strcspn(text, "^=\\ ,.;/()\"-_");
 
         if (n >= SHORTEST_NAME + (is_ascii(text, n) ? 0u : 1u) && !is_placeholder(text, n))
             add(traces, text, n, false);
