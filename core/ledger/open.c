@@ -24,7 +24,8 @@
 #define BUSY_MS 10000
 
 static const char lock_name[] = "ledger.lock";
-static const char *const file_names[] = {"ledger.db", "ledger.db-wal", "ledger.db-shm"};
+static const char *const file_names[] = {"ledger.db", "ledger.db-wal", "ledger.db-shm",
+                                         "ledger.db-journal"};
 
 /* ---- the folder ---- */
 
@@ -62,7 +63,7 @@ static int open_folder(const char *state, bool make, bool *ret_absent, struct er
     return -1;
 }
 
-/* Those of the three that are there must be plain files of ours. */
+/* Those that are there must be plain files of ours. */
 static int check_files(const char *state, int folder, bool mend, struct err *err)
 {
     for (size_t i = 0; i < sizeof(file_names) / sizeof(file_names[0]); i++) {

@@ -523,7 +523,7 @@ static void originals_are_due_until_settled(void **state)
     static const int how[] = {SENDIT_MOVE, SENDIT_LEAVE, SENDIT_DELETE};
 
     for (int i = 0; i < 3; i++) {
-        char key[8];
+        char key[16];
 
         snprintf(key, sizeof(key), "/%d", i);
         ok(f, ledger_feed_open(f->ledger, key, &f->err));
