@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/table.h"
 #include "ledger/ledger.h"
 
-#define SHOWN 40 /* batches in the table without -v */
+#define SHOWN 40   /* batches in the table without -v */
+#define WAITING 20 /* of those in QUEUE, how many are asked why */
 
 struct view {
     const struct cli *cli;
@@ -17,6 +19,10 @@ struct view {
     uint64_t n, states[BATCH_ERROR + 1], skip; /* skip: finished ones that are not shown */
     bool dry;                                  /* images were checked, not stored */
     bool failed;                               /* no memory for the answer */
+    bool broken;                               /* `err` is set */
+    struct ledger *ledger;
+    struct err *err;
+    unsigned asked; /* batches in QUEUE so far */
 };
 
 static bool is_finished(const struct ledger_batch *batch)
@@ -144,6 +150,62 @@ static int print_reasons(struct view *view, struct ledger *ledger, struct err *e
     return result;
 }
 
+/* ---- why does it wait? ---- */
+
+static int add_message(void *ctx, const struct ledger_message *message)
+{
+    struct view *view = ctx;
+
+    if (message->level < LOG_WARN)
+        return 0;
+    if (view->cli->json)
+        return cli_append(view->array,
+                          json_pack("{s:s, s:s, s:s, s:s}", "batch", message->batch, "stage",
+                                    message->stage ? message->stage : "", "code", message->code,
+                                    "text", message->text),
+                          &view->failed);
+    table_add(&view->table, message->batch);
+    table_add(&view->table, message->stage);
+    table_add(&view->table, message->code);
+    table_add(&view->table, message->text);
+    return 0;
+}
+
+/* One that was put back says what stood in its way. */
+static int ask_batch(void *ctx, const struct ledger_batch *batch)
+{
+    struct view *view = ctx;
+
+    if (batch->state != BATCH_QUEUE || !batch->attempt)
+        return 0;
+    view->broken = ledger_messages(view->ledger, batch->id, add_message, view, view->err) != 0;
+    return view->broken || view->failed || ++view->asked == WAITING;
+}
+
+static int ask_why(struct view *view, struct ledger *ledger, struct err *err)
+{
+    view->ledger = ledger;
+    view->err = err;
+    if (ledger_batches(ledger, false, ask_batch, view, err))
+        return -1;
+    return view->broken ? -1 : 0;
+}
+
+static int print_why(struct view *view, struct ledger *ledger, struct err *err)
+{
+    static const char *const heads[] = {"waits", "stage", "reason", "", NULL};
+    int result;
+
+    table_init(&view->table, heads);
+    result = ask_why(view, ledger, err);
+    if (!result && view->table.n_cells) {
+        putchar('\n');
+        table_print(&view->table, stdout);
+    }
+    table_fini(&view->table);
+    return result;
+}
+
 static void print_waiting(const struct view *view, const struct ledger_counts *totals)
 {
     const uint64_t *n = view->states;
@@ -202,7 +264,7 @@ static int add_reason_json(void *ctx, int state, const char *stage, const char *
 static int answer_json(struct view *view, struct ledger *ledger, const char *state,
                        const struct ledger_counts *totals, struct err *err)
 {
-    json_t *batches = json_array(), *reasons = json_array();
+    json_t *batches = json_array(), *reasons = json_array(), *waits = json_array();
     int result;
 
     view->array = batches;
@@ -210,13 +272,17 @@ static int answer_json(struct view *view, struct ledger *ledger, const char *sta
     view->array = reasons;
     if (!result)
         result = ledger_reasons(ledger, NULL, false, add_reason_json, view, err);
-    if (!result &&
-        (view->failed ||
-         cli_answer(json_pack("{s:o, s:o, s:O, s:O}", "state", cli_json_text(state), "totals",
-                              counts_json(totals), "reasons", reasons, "batches", batches))))
+    view->array = waits;
+    if (!result)
+        result = ask_why(view, ledger, err);
+    if (!result && (view->failed ||
+                    cli_answer(json_pack("{s:o, s:o, s:O, s:O, s:O}", "state", cli_json_text(state),
+                                         "totals", counts_json(totals), "reasons", reasons, "waits",
+                                         waits, "batches", batches))))
         result = err_set(err, ERR_PLACE, "no memory");
     json_decref(batches);
     json_decref(reasons);
+    json_decref(waits);
     return result;
 }
 
@@ -238,7 +304,8 @@ static int answer(const struct cli *cli, struct ledger *ledger, const char *stat
         printf("there are no batches in %s\n", state);
         return 0;
     }
-    if (print_batches(&view, ledger, &totals, err) || print_reasons(&view, ledger, err))
+    if (print_batches(&view, ledger, &totals, err) || print_reasons(&view, ledger, err) ||
+        print_why(&view, ledger, err))
         return -1;
     print_waiting(&view, &totals);
     return 0;

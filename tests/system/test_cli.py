@@ -389,6 +389,21 @@ class Ledger(sendit.Case):
         return prefix
 
 
+    def test_why_a_batch_waits(self):
+        """A place that cannot be used puts the batch back; status says what stands in its way."""
+        self.site.add_images(2)
+        self.site.add_bytes(b"", os.path.join("..", "clean"))
+        self.run_sendit("run", expect=4)
+        answer = self.run_sendit("status", "--json").json
+        self.assertEqual(answer["totals"]["waiting"], 2)
+        self.assertEqual([(one["batch"], one["stage"]) for one in answer["waits"]],
+                         [("b1", "file-store")])
+        text = self.run_sendit("status").out
+        self.assertRegex(text, r"(?m)^waits +stage +reason$")
+        self.assertRegex(text, r"(?m)^b1 +file-store +file\.place ")
+        self.assertIn("QUEUE: 1; the next sendit run takes what waits.", text)
+
+
 class Manual(unittest.TestCase):
     """The pages for operators name every reason code that an image can end with, and no other."""
 
