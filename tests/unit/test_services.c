@@ -943,7 +943,7 @@ static void secrets_are_replaced(void **state)
 static void secrets_refuse(void **state)
 {
     struct fixture *f = *state;
-    char *big = malloc(HOST_MAX_SECRET + 2);
+    char *big = malloc(HOST_MAX_SECRET + 2), other[100];
     const char *value = NULL;
 
     assert_non_null(big);
@@ -963,9 +963,12 @@ static void secrets_refuse(void **state)
     value = NULL;
     write_secret(f, big, HOST_MAX_SECRET + 1, 0600);
     assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_ECORRUPT);
+    snprintf(other, sizeof(other), "%s/other", f->folder);
+    assert_int_equal(file_replace(other, "hush", 4, 0600), 0);
     unlink(f->secret + 5);
-    assert_int_equal(symlink("/etc/hostname", f->secret + 5), 0);
+    assert_int_equal(symlink(other, f->secret + 5), 0); /* to one that would do */
     assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EDENIED);
+    unlink(other);
     unlink(f->secret + 5);
     assert_int_equal(mkfifo(f->secret + 5, 0600), 0); /* and does not hang on it */
     assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EDENIED);
