@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,33 +34,51 @@ static bool unchanged(const struct ledger_item *item)
            (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == item->mtime_ns;
 }
 
-/* Copy to `to` on another file system, durable before the original goes. */
+/* All of `in`; where the kernel cannot copy from one file system to the other, sendfile can. */
+static int copy_bytes(int in, int out, off_t left)
+{
+    bool by_range = true;
+
+    while (left > 0) {
+        ssize_t n = by_range ? copy_file_range(in, NULL, out, NULL, (size_t)left, 0)
+                             : sendfile(out, in, NULL, (size_t)left);
+
+        if (n <= 0 && !by_range)
+            return -1;
+        if (n <= 0)
+            by_range = false;
+        else
+            left -= n;
+    }
+    return fsync(out);
+}
+
+/* Copy to `to` on another file system: under another name first, so that a kill leaves no part of
+ * a file that looks whole. */
 static int copy_over(const char *from, const char *to)
 {
     int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), out = -1, result = -1;
+    size_t n = strlen(to) + sizeof(".part");
+    char *part = malloc(n);
     struct stat st;
-    off_t left;
 
-    if (in < 0 || fstat(in, &st))
+    if (!part || in < 0 || fstat(in, &st))
         goto out;
-    out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode & 0777);
+    snprintf(part, n, "%s.part", to);
+    if (unlink(part) && errno != ENOENT)
+        goto out;
+    out = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode & 0777);
     if (out < 0)
         goto out;
-    for (left = st.st_size; left > 0;) {
-        ssize_t n = copy_file_range(in, NULL, out, NULL, (size_t)left, 0);
-
-        if (n <= 0)
-            goto out;
-        left -= n;
-    }
-    result = fsync(out);
-out:
-    if (out >= 0 && (close(out) || result)) {
-        unlink(to);
+    result = copy_bytes(in, out, st.st_size);
+    if (close(out) || result || renameat2(AT_FDCWD, part, AT_FDCWD, to, RENAME_NOREPLACE)) {
+        unlink(part);
         result = -1;
     }
+out:
     if (in >= 0)
         close(in);
+    free(part);
     return result;
 }
 
@@ -73,7 +92,8 @@ static int move_file(const char *from, const char *folder)
     if (!to || !lstat(to, &st)) /* never over another file */
         goto out;
     result = rename(from, to);
-    if (result && errno == EXDEV && !(result = copy_over(from, to)))
+    if (result && errno == EXDEV && !(result = copy_over(from, to)) &&
+        !(result = file_sync_folder(folder))) /* the copy is found after a power cut */
         result = unlink(from);
 out:
     free(to);

@@ -242,6 +242,36 @@ static void condemn(struct supervisor *sv, struct slot *slot, const char *item, 
         supervisor_broke(sv);
 }
 
+struct owner {
+    const char *batch;
+    bool ours;
+};
+
+static int compare_owner(void *ctx, const struct ledger_item *item)
+{
+    struct owner *owner = ctx;
+
+    owner->ours = !strcmp(item->batch, owner->batch);
+    return 0;
+}
+
+/* The image that the worker had in hand, "" for none.  It may have died while it wrote the id, or
+ * over the page: what is no image of its batch is none. */
+static void item_in_hand(struct supervisor *sv, const struct slot *slot,
+                         char ret_item[SENDIT_ID_SIZE])
+{
+    struct owner owner = {.batch = slot->batch.id};
+
+    memcpy(ret_item, slot->page->item, SENDIT_ID_SIZE);
+    ret_item[SENDIT_ID_SIZE - 1] = '\0';
+    if (!ret_item[0])
+        return;
+    if (ledger_item_get(sv->ledger, ret_item, compare_owner, &owner, sv->err) < 0)
+        supervisor_broke(sv);
+    if (!owner.ours)
+        ret_item[0] = '\0';
+}
+
 static void blame(struct supervisor *sv, struct slot *slot, int status)
 {
     const struct plan *plan = sv->options->plan;
@@ -254,8 +284,7 @@ static void blame(struct supervisor *sv, struct slot *slot, int status)
     struct log_who who = {stage, slot->batch.id, item};
     uint32_t tries;
 
-    memcpy(item, slot->page->item, sizeof(item));
-    item[sizeof(item) - 1] = '\0';
+    item_in_hand(sv, slot, item);
     trouble = trouble_of(sv, slot->batch.id, item);
     if (!trouble) {
         supervisor_fatal(sv, ERR_PLACE, "no memory");
