@@ -17,7 +17,7 @@ namespace
 constexpr size_t ARENA_BLOCK = 32u << 10;
 constexpr uint64_t MAX_META = 1u << 20;
 constexpr size_t CHUNK = 256u << 10;
-constexpr size_t MAX_PADDING = 4096; /* zeros behind a deflated data set */
+constexpr size_t MAX_PADDING = 4096; /* bytes behind a deflated data set */
 
 int refuse(struct dicom_refusal *refusal, int what, const char *code, const char *text)
 {
@@ -60,18 +60,32 @@ E_TransferSyntax dcmtk_syntax(const struct scan_syntax *syntax)
     return xfer == EXS_Unknown || !DcmXfer(xfer).isEncapsulated() ? EXS_JPEG2000 : xfer;
 }
 
-/* What may follow a deflated data set: some zeros, PS3.5 A.5 has one to make the length even. */
-bool only_zeros_from(int fd, uint64_t from)
+/*
+ * What may follow a deflated data set: some zeros (PS3.5 A.5 has one to make the length even), and
+ * before them what gzip writes behind its data, which some files have: `trailer`.
+ */
+bool only_padding_from(int fd, uint64_t from, const unsigned char trailer[8])
 {
     char rest[MAX_PADDING + 1];
     ssize_t n;
+    size_t skip;
 
     do
         n = pread(fd, rest, sizeof(rest), static_cast<off_t>(from));
     while (n < 0 && errno == EINTR);
     if (n < 0 || n > static_cast<ssize_t>(MAX_PADDING))
         return false;
-    return std::all_of(rest, rest + n, [](char c) { return c == 0; });
+    skip = n >= 8 && memcmp(rest, trailer, 8) == 0 ? 8 : 0;
+    return std::all_of(rest + skip, rest + n, [](char c) { return c == 0; });
+}
+
+/* CRC-32 and length, in little endian. */
+void make_trailer(uLong crc, uint64_t size, unsigned char ret_trailer[8])
+{
+    for (int i = 0; i < 4; i++) {
+        ret_trailer[i] = static_cast<unsigned char>(crc >> 8 * i);
+        ret_trailer[4 + i] = static_cast<unsigned char>(size >> 8 * i);
+    }
 }
 
 int write_at(int fd, const void *data, size_t length, uint64_t offset)
@@ -96,6 +110,8 @@ int inflate_to(int in_fd, uint64_t from, int out_fd, uint64_t max, uint64_t *ret
     std::vector<unsigned char> in(CHUNK / 4), out(CHUNK);
     z_stream z = {};
     uint64_t total = 0;
+    unsigned char trailer[8];
+    uLong crc = crc32(0, nullptr, 0);
     int status = Z_OK;
 
     if (inflateInit2(&z, -MAX_WBITS) != Z_OK)
@@ -130,6 +146,7 @@ int inflate_to(int in_fd, uint64_t from, int out_fd, uint64_t max, uint64_t *ret
             return refuse(refusal, DICOM_FAILED, "import.io",
                           "the scratch file for inflating cannot be written");
         }
+        crc = crc32(crc, out.data(), static_cast<uInt>(made));
         total += made;
     }
     inflateEnd(&z);
@@ -139,7 +156,8 @@ int inflate_to(int in_fd, uint64_t from, int out_fd, uint64_t max, uint64_t *ret
     if (status != Z_STREAM_END)
         return refuse(refusal, DICOM_QUARANTINED, "dicom.inflate",
                       "its deflated data set cannot be inflated");
-    if (!only_zeros_from(in_fd, from - z.avail_in))
+    make_trailer(crc, total, trailer);
+    if (!only_padding_from(in_fd, from - z.avail_in, trailer))
         return refuse(refusal, DICOM_QUARANTINED, "dicom.corrupt",
                       "something follows its deflated data set");
     *ret_size = total;

@@ -381,6 +381,34 @@ static void what_follows_deflated_data(void **state)
     }
 }
 
+/* Some writers deflate with gzip and leave its last eight bytes in the file. */
+static void the_end_of_gzip_may_follow_deflated_data(void **state)
+{
+    (void)state;
+    for (int wrong = 0; wrong < 10; wrong++) {
+        struct maker m = {0}, plain = {0};
+        size_t from;
+
+        make_object(&plain, EXPLICIT);
+        make_meta(&m, EXPLICIT);
+        from = m.buf.len;
+        buf_fini(&m.buf);
+        make_deflated_object(&m);
+        make_u32(&m, (uint32_t)crc32(0, (const Bytef *)plain.buf.data + from,
+                                     (uInt)(plain.buf.len - from)));
+        make_u32(&m, (uint32_t)(plain.buf.len - from));
+        buf_fini(&plain.buf);
+        if (wrong < 8)
+            m.buf.data[m.buf.len - 8 + (size_t)wrong] ^= 1;
+        else if (wrong == 8)
+            buf_add(&m.buf, "\0\0\0", 4);
+        if (wrong < 8)
+            must_refuse(&m, DICOM_QUARANTINED, "dicom.corrupt");
+        else
+            dicom_close(must_open(&m));
+    }
+}
+
 /* ---- look ---- */
 
 struct seen {
@@ -1305,6 +1333,7 @@ int main(void)
         cmocka_unit_test(what_dcmtk_would_overflow_on_is_refused_before),
         cmocka_unit_test(deflated_data_is_bounded),
         cmocka_unit_test(what_follows_deflated_data),
+        cmocka_unit_test(the_end_of_gzip_may_follow_deflated_data),
         cmocka_unit_test(a_walk_shows_all_in_order),
         cmocka_unit_test(the_deepest_that_is_allowed_is_walked),
         cmocka_unit_test(visitors_answer),
