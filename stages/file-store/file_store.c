@@ -70,7 +70,7 @@ struct sendit_stage_state {
     off_t last_at, list_at; /* where the last line begins, and where it ends */
     char last_item[SENDIT_ID_SIZE];
     int looked; /* the originals are known to lie elsewhere */
-    uint64_t n_kept, n_replaced;
+    uint64_t n_kept, n_replaced, n_bytes, last_bytes;
     char *changed[MAX_CHANGED]; /* folders below root to sync, in order */
     size_t n_changed;
     char parent[PATH_SIZE]; /* the folder of the last image, made and noted */
@@ -814,7 +814,8 @@ static sendit_verdict begin(struct sendit_stage_state *self, const struct sendit
 
     snprintf(self->batch_name, sizeof(self->batch_name), "%s", batch->once_key);
     self->list_at = 0;
-    self->n_staged = self->n_settled = self->n_kept = self->n_replaced = 0;
+    self->n_staged = self->n_settled = self->n_kept = self->n_replaced = self->n_bytes =
+        self->last_bytes = 0;
     self->last_item[0] = '\0';
     self->looked = 0;
     if (!open_batch(self))
@@ -853,8 +854,12 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
     if (result > 0)
         return sendit_because(why, SENDIT_QUARANTINE, "file.source",
                               "The original changed or went away while it was copied.");
+    if (!strcmp(self->last_item, item->id))
+        self->n_bytes -= self->last_bytes;
     if (result || note_staged(self, item->id, name, path))
         return refuse(self, why);
+    self->last_bytes = file->total;
+    self->n_bytes += file->total;
     return SENDIT_PASS;
 }
 
@@ -867,6 +872,8 @@ static sendit_verdict finish(struct sendit_stage_state *self, const struct sendi
     if (self->n_staged && (syncfs(self->batch) || publish_all(self)))
         return refuse(self, why);
     tell_conflicts(self);
+    if (self->n_bytes)
+        self->metrics->add(self->host, "bytes", (int64_t)self->n_bytes);
     close_batch(self);
     return SENDIT_PASS;
 }

@@ -17,13 +17,17 @@
 
 #define MAX_DEPTH 64          /* folders in each other, below one that the site named */
 #define MAX_FOLDERS (1 << 22) /* found and not yet looked into */
+#define MAX_SERIES 65536      /* told apart in one batch; more are not counted */
 #define STUDY_SIZE (3 * 17)   /* three words of 16 hex digits or "-" */
 
 /* A folder that a file-store writes into has this one in it, and is never a source. */
 #define OUTPUT_MARK ".sendit"
 
+#define HASH_START 0xcbf29ce484222325u
+
 #define TAG_STUDY_DATE 0x00080020u
 #define TAG_STUDY_UID 0x0020000Du
+#define TAG_SERIES_UID 0x0020000Eu
 #define TAG_STUDY_ID 0x00200010u
 
 struct folder {
@@ -36,6 +40,7 @@ struct sendit_stage_state {
     const struct sendit_host *host;
     const struct sendit_dicom *dicom;
     const struct sendit_facts *facts;
+    const struct sendit_metrics *metrics;
     const char *const *ignore;
     const char *done_folder;
     int32_t when_done;
@@ -47,6 +52,8 @@ struct sendit_stage_state {
     /* The batch in hand: what its first image says of the study, "" before. */
     char study[STUDY_SIZE];
     uint64_t n_mixed;
+    uint64_t *series; /* hashes of their UIDs, sorted */
+    size_t n_series, series_room;
 };
 
 /* One folder while it is fed. */
@@ -384,6 +391,7 @@ static sendit_verdict start(const struct sendit_host *host, struct sendit_stage_
     self->host = host;
     self->dicom = SENDIT_SERVICE(host, dicom);
     self->facts = SENDIT_SERVICE(host, facts);
+    self->metrics = SENDIT_SERVICE(host, metrics);
     self->ignore = config->list(host, "ignore");
     self->recursive = config->number(host, "recursive") != 0;
     self->hold_mixed = config->number(host, "on_mixed") == 1;
@@ -491,6 +499,7 @@ static sendit_verdict begin(struct sendit_stage_state *self, const struct sendit
 
     (void)batch, (void)why;
     self->n_mixed = 0;
+    self->n_series = 0;
     self->study[0] = '\0';
     /* After a crash the first image may be decided already, and is then not shown again. */
     if (self->facts->get(self->host, NULL, "import.study", &known) == SENDIT_OK)
@@ -515,7 +524,7 @@ static int describe_study(const struct sendit_stage_state *self, struct sendit_d
                           char ret_study[STUDY_SIZE])
 {
     static const uint32_t tags[] = {TAG_STUDY_UID, TAG_STUDY_DATE, TAG_STUDY_ID};
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = HASH_START;
     const char *value;
     size_t n = 0;
 
@@ -551,12 +560,50 @@ static int same_study(const char *a, const char *b)
     return 1;
 }
 
+/* For the tally alone: without memory a series is not counted. */
+static void note_series(struct sendit_stage_state *self, struct sendit_dataset *ds)
+{
+    size_t low = 0, high = self->n_series;
+    const char *uid;
+    uint64_t h;
+
+    if (self->dicom->get(ds, TAG_SERIES_UID, &uid) != SENDIT_OK || !*uid)
+        return;
+    h = hash(HASH_START, uid);
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (self->series[middle] == h)
+            return;
+        if (h < self->series[middle])
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (self->n_series == self->series_room && self->series_room < MAX_SERIES) {
+        size_t room = self->series_room ? 2 * self->series_room : 64;
+        uint64_t *series = realloc(self->series, room * sizeof(*series));
+
+        if (!series)
+            return;
+        self->series = series;
+        self->series_room = room;
+    }
+    if (self->n_series == self->series_room)
+        return;
+    memmove(&self->series[low + 1], &self->series[low],
+            (self->n_series - low) * sizeof(self->series[0]));
+    self->series[low] = h;
+    self->n_series++;
+}
+
 static sendit_verdict process(struct sendit_stage_state *self, const struct sendit_item *item,
                               struct sendit_why *why)
 {
     char study[STUDY_SIZE];
     sendit_result r;
 
+    note_series(self, item->ds);
     if (!describe_study(self, item->ds, study))
         return SENDIT_PASS; /* which the anonymizer holds for that */
     if (!self->study[0]) {
@@ -588,6 +635,9 @@ static sendit_verdict finish(struct sendit_stage_state *self, const struct sendi
         self->host->log(self->host, SENDIT_WARN, "import.mixed", text);
     }
     self->n_mixed = 0;
+    if (self->n_series)
+        self->metrics->add(self->host, "series", (int64_t)self->n_series);
+    self->n_series = 0;
     return SENDIT_PASS;
 }
 
@@ -595,6 +645,7 @@ static void stop(struct sendit_stage_state *self)
 {
     empty_heap(self);
     free(self->heap);
+    free(self->series);
     free(self);
 }
 

@@ -14,6 +14,7 @@
 
 static char root[64], out[96], source[96];
 static struct sendit_why why;
+static const char *patient;
 static const struct sendit_batch batch = {.id = "b", .once_key = "k1"};
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -28,6 +29,7 @@ static int set_up(void **state)
 
     (void)state;
     fake_reset();
+    patient = "p1";
     memset(&why, 0, sizeof(why));
     snprintf(root, sizeof(root), "/tmp/test-file-store-XXXXXX");
     if (!mkdtemp(root))
@@ -66,7 +68,7 @@ static struct sendit_stage_state *opened(void)
 static sendit_verdict show(struct sendit_stage_state *self, const char *id, const char *instance,
                            const char *text)
 {
-    const struct fake_attribute attributes[] = {{0x00100020u, "p1"},
+    const struct fake_attribute attributes[] = {{0x00100020u, patient},
                                                 {0x0020000Du, "1.2"},
                                                 {0x0020000Eu, "1.3"},
                                                 {0x00080018u, instance},
@@ -155,15 +157,20 @@ static void test_templates(void **state)
 static void test_values(void **state)
 {
     static const char *const good[] = {"1.2.840", "0123456789abcdef", "a-b_c"};
-    static const char *const bad[] = {"", ".", "..", ".a", "a/b", "a b", "Doe^Jane", "a\\b", "\xc3\xa4",
-                                      "1.22222222222222222222222222222222222222222222222222222222222222"
-                                      "2222222222"};
+    static const char *const bad[] = {"",         ".",    "..",  ".a",      "a/b",
+                                      "Doe^Jane", "a\\b", "a b", "\xc3\xa4"};
+    char longest[MAX_VALUE + 2];
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         assert_true(is_value(good[i]));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(is_value(bad[i]));
+    memset(longest, '1', sizeof(longest) - 1);
+    longest[MAX_VALUE + 1] = '\0';
+    assert_false(is_value(longest));
+    longest[MAX_VALUE] = '\0';
+    assert_true(is_value(longest));
 }
 
 static void test_stores(void **state)
@@ -261,16 +268,18 @@ static void test_finish_goes_on_after_retry(void **state)
 
     (void)state;
     assert_int_equal(show(self, "i1", "1.4.1", "head"), SENDIT_PASS);
+    patient = "p2";
     assert_int_equal(show(self, "i2", "1.4.2", "head"), SENDIT_PASS);
-    /* The second cannot go where it should: a folder has become a file. */
-    self->n_settled = 0;
-    snprintf(path, sizeof(path), "%s/p1", out);
+    /* The first is in its place when the second cannot be: a folder has become a file. */
+    snprintf(path, sizeof(path), "%s/p2", out);
     assert_int_equal(close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
     assert_int_equal(finish(self, &batch, &why), SENDIT_FAIL);
     assert_string_equal(why.code, "file.place");
+    assert_true(has_content("1.4.1", "head"));
     unlink(path);
     assert_int_equal(finish(self, &batch, &why), SENDIT_PASS);
     assert_int_equal(files(), 2);
+    assert_int_equal(fake_n_holds, 0);
     stop(self);
 }
 

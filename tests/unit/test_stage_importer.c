@@ -405,6 +405,30 @@ static void test_mixed_dates_and_warning(void **state)
     stop(self);
 }
 
+static void test_series_are_counted_once(void **state)
+{
+    const struct sendit_batch batch = {.id = "b", .once_key = "k"};
+    struct sendit_stage_state *self = opened();
+    struct sendit_why why = {0};
+    char uid[32];
+
+    (void)state;
+    assert_int_equal(begin(self, &batch, &why), SENDIT_PASS);
+    for (int i = 0; i < 600; i++) {
+        const struct fake_attribute attributes[] = {
+            {TAG_STUDY_UID, "1.2"}, {TAG_SERIES_UID, i % 5 ? uid : ""}, {0, NULL}};
+        struct sendit_dataset ds = {.attributes = attributes};
+        const struct sendit_item item = {.id = "i", .ds = &ds};
+
+        snprintf(uid, sizeof(uid), "1.2.%d", i % 300);
+        assert_int_equal(process(self, &item, &why), SENDIT_PASS);
+    }
+    assert_int_equal(self->n_series, 240);
+    assert_int_equal(finish(self, &batch, &why), SENDIT_PASS);
+    assert_string_equal(fake_last_metric, "series");
+    stop(self);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +444,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_when_done, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_mixed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_mixed_dates_and_warning, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_series_are_counted_once, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
