@@ -9,59 +9,41 @@
  */
 #include <sendit/stage.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "store_bytes.h"
+#include "store_folder.h"
+#include "store_name.h"
 
 /* Its presence also tells the importer that sendit writes here. */
 #define STAGING ".sendit"
 #define LIST "list" /* of what is staged, one line each: item, name, path */
-#define FOLDER_MODE 0750
 #define FILE_MODE 0640
 
-#define MAX_TEMPLATE 256
-#define MAX_PLACEHOLDERS 8
-#define MAX_VALUE 64
-#define PATH_SIZE (MAX_TEMPLATE + MAX_PLACEHOLDERS * MAX_VALUE)
 #define NAME_SIZE 24 /* of a staged file: a number */
-#define LINE_SIZE (SENDIT_ID_SIZE + NAME_SIZE + PATH_SIZE + 4)
-#define BUFFER_SIZE (1u << 20)
-#define CLONE_BLOCK 4096u /* file systems clone whole blocks only */
+#define LINE_SIZE (SENDIT_ID_SIZE + NAME_SIZE + STORE_NAME_SIZE + 4)
 #define MAX_SWEPT 16
 #define MAX_CHANGED 1024 /* folders noted; then they are synced, and noted anew */
 
 enum conflict { CONFLICT_QUARANTINE, CONFLICT_REPLACE, CONFLICT_KEEP };
 
-/* What a template may name: an attribute, or a fact that a stage left. */
-static const struct {
-    const char *name, *fact;
-    uint32_t tag;
-} placeholders[] = {
-    {"patient", NULL, 0x00100020u},  {"study", NULL, 0x0020000Du}, {"series", NULL, 0x0020000Eu},
-    {"instance", NULL, 0x00080018u}, {"entity", "ids.entity", 0},  {"item", "ids.item", 0},
-};
-#define N_PLACEHOLDERS (sizeof(placeholders) / sizeof(placeholders[0]))
-
 struct sendit_stage_state {
     const struct sendit_host *host;
-    const struct sendit_dicom *dicom;
     const struct sendit_files *files;
-    const struct sendit_facts *facts;
     const struct sendit_metrics *metrics;
-    const char *folder, *template;
+    struct store_names names;
+    const char *folder;
     enum conflict on_conflict;
     int root, staging; /* descriptors of the folder and of STAGING in it */
     char *root_path;   /* as the kernel calls it */
-    void *buffer;      /* BUFFER_SIZE */
+    void *buffer;      /* of STORE_BYTES_BUFFER bytes */
     /* The batch in hand. */
     int batch; /* descriptor of its staging folder, locked, or -1 */
     char batch_name[SENDIT_ID_SIZE];
@@ -73,7 +55,7 @@ struct sendit_stage_state {
     uint64_t n_kept, n_replaced, n_bytes, last_bytes;
     char *changed[MAX_CHANGED]; /* folders below root to sync, in order */
     size_t n_changed;
-    char parent[PATH_SIZE]; /* the folder of the last image, made and noted */
+    char parent[STORE_NAME_SIZE]; /* the folder of the last image, made and noted */
     size_t parent_length;
 };
 
@@ -107,280 +89,14 @@ static sendit_verdict refuse(const struct sendit_stage_state *self, struct sendi
                           self->folder, strerror(error));
 }
 
-/* ---- names ---- */
-
-static int is_name_character(char c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-}
-
-/* UIDs and pseudonyms: nothing else becomes part of a path. */
-static int is_value(const char *value)
-{
-    size_t n = 0;
-
-    while (is_name_character(value[n]))
-        n++;
-    return n && n <= MAX_VALUE && !value[n] && value[0] != '.';
-}
-
-/* The placeholder that `at` begins with, N_PLACEHOLDERS for none; *ret_length with its braces. */
-static size_t find_placeholder(const char *at, size_t *ret_length)
-{
-    for (size_t i = 0; i < N_PLACEHOLDERS; i++) {
-        size_t n = strlen(placeholders[i].name);
-
-        if (!strncmp(at + 1, placeholders[i].name, n) && at[n + 1] == '}') {
-            *ret_length = n + 2;
-            return i;
-        }
-    }
-    return N_PLACEHOLDERS;
-}
-
-/* What is wrong with a template, or NULL. */
-static const char *judge_template(const char *template)
-{
-    size_t part = 0, longest = 0, n_placeholders = 0, length, which;
-    int has_instance = 0;
-
-    if (strlen(template) > MAX_TEMPLATE)
-        return "it is too long";
-    for (const char *at = template; *at; at += length) {
-        length = 1;
-        if (*at == '/') {
-            if (!part || !at[1])
-                return "a part of it is empty";
-            part = 0;
-            continue;
-        }
-        if (*at == '{') {
-            which = find_placeholder(at, &length);
-            if (which == N_PLACEHOLDERS)
-                return "between { and } may stand patient, study, series, instance, entity, item";
-            has_instance |= !strcmp(placeholders[which].name, "instance");
-            n_placeholders++;
-            part += MAX_VALUE;
-        } else if (!is_name_character(*at)) {
-            return "it may have letters, digits, \".\", \"_\", \"-\" and \"/\"";
-        } else if (!part && *at == '.') {
-            return "a part of it begins with \".\"";
-        } else {
-            part++;
-        }
-        longest = part > longest ? part : longest;
-    }
-    if (!has_instance)
-        return "without {instance} images would have one name";
-    if (n_placeholders > MAX_PLACEHOLDERS || longest > NAME_MAX)
-        return "it names too much";
-    return NULL;
-}
-
-static sendit_verdict make_path(const struct sendit_stage_state *self,
-                                const struct sendit_item *item, char ret_path[PATH_SIZE],
-                                struct sendit_why *why)
-{
-    size_t n = 0, length;
-
-    for (const char *at = self->template; *at; at += length) {
-        const char *value;
-        size_t which;
-        sendit_result r;
-
-        length = 1;
-        if (*at != '{') {
-            ret_path[n++] = *at;
-            continue;
-        }
-        which = find_placeholder(at, &length);
-        if (which == N_PLACEHOLDERS)
-            return sendit_because(why, SENDIT_FAIL, "file.template",
-                                  "Its template is no template.");
-        r = placeholders[which].fact
-                ? self->facts->get(self->host, item->id, placeholders[which].fact, &value)
-                : self->dicom->get(item->ds, placeholders[which].tag, &value);
-        if (r == SENDIT_ENOMEM || r == SENDIT_EIO || r == SENDIT_ECANCELED)
-            return sendit_because(why, SENDIT_RETRY, "file.busy", "Its name could not be made.");
-        if (r != SENDIT_OK || !is_value(value))
-            return sendit_because(why, SENDIT_QUARANTINE, "file.name",
-                                  "Its {%s} is missing, or is no UID and no pseudonym.",
-                                  placeholders[which].name);
-        n += (size_t)snprintf(ret_path + n, PATH_SIZE - n, "%s", value);
-    }
-    ret_path[n] = '\0';
-    return SENDIT_PASS;
-}
-
-/* ---- bytes ---- */
-
-static int write_all(int fd, const void *data, size_t length, uint64_t at)
-{
-    const char *bytes = data;
-
-    while (length) {
-        ssize_t n = pwrite(fd, bytes, length, (off_t)at);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            errno = n ? errno : EIO;
-            return -1;
-        }
-        bytes += n;
-        at += (uint64_t)n;
-        length -= (size_t)n;
-    }
-    return 0;
-}
-
-/* Up to `length` bytes; fewer only where the file ends.  -1 if it cannot be read. */
-static ssize_t read_some(int fd, void *data, size_t length, uint64_t at)
-{
-    size_t have = 0;
-
-    while (have < length) {
-        ssize_t n = pread(fd, (char *)data + have, length - have, (off_t)(at + have));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (!n)
-            break;
-        have += (size_t)n;
-    }
-    return (ssize_t)have;
-}
-
-/* How much of a range went over by itself, for the kernel knows how: a clone, or a copy that does
- * not come through here. */
-static uint64_t copy_in_kernel(int fd, const struct sendit_part *part, uint64_t at)
-{
-    uint64_t whole = part->length - part->length % CLONE_BLOCK, done = 0;
-    struct file_clone_range range = {
-        .src_fd = part->fd, .src_offset = part->offset, .src_length = whole, .dest_offset = at};
-
-    if (whole && !(part->offset % CLONE_BLOCK) && !(at % CLONE_BLOCK) &&
-        !ioctl(fd, FICLONERANGE, &range))
-        done = whole;
-    while (done < part->length) {
-        off_t from = (off_t)(part->offset + done), to = (off_t)(at + done);
-        uint64_t left = part->length - done;
-        ssize_t n = copy_file_range(part->fd, &from, fd, &to,
-                                    (size_t)(left < SSIZE_MAX ? left : SSIZE_MAX), 0);
-
-        if (n <= 0)
-            break; /* the buffer finds out why, and on which side */
-        done += (uint64_t)n;
-    }
-    return done;
-}
-
-/* 1: the original cannot be read any more. */
-static int copy_range(const struct sendit_stage_state *self, int fd, const struct sendit_part *part,
-                      uint64_t at)
-{
-    uint64_t done = copy_in_kernel(fd, part, at);
-
-    while (done < part->length) {
-        uint64_t left = part->length - done;
-        size_t length = left < BUFFER_SIZE ? (size_t)left : BUFFER_SIZE;
-
-        if (read_some(part->fd, self->buffer, length, part->offset + done) != (ssize_t)length)
-            return 1;
-        if (write_all(fd, self->buffer, length, at + done))
-            return -1;
-        done += length;
-    }
-    return 0;
-}
-
-static int copy_parts(const struct sendit_stage_state *self, int fd, const struct sendit_file *file)
-{
-    uint64_t at = 0;
-    int result = 0;
-
-    for (uint32_t i = 0; !result && i < file->n_parts; i++) {
-        const struct sendit_part *part = &file->parts[i];
-
-        result = part->data ? write_all(fd, part->data, (size_t)part->length, at)
-                            : copy_range(self, fd, part, at);
-        at += part->length;
-    }
-    return result;
-}
-
-/* 1: both have the same bytes; 0: not, also if one cannot be read. */
-static int equal_bytes(const struct sendit_stage_state *self, int a, int b)
-{
-    const size_t half = BUFFER_SIZE / 2;
-    char *x = self->buffer, *y = x + half;
-    struct stat of_a, of_b;
-    uint64_t at = 0;
-
-    if (fstat(a, &of_a) || fstat(b, &of_b) || !S_ISREG(of_b.st_mode) ||
-        of_a.st_size != of_b.st_size)
-        return 0;
-    for (;;) {
-        ssize_t n = read_some(a, x, half, at), m = read_some(b, y, half, at);
-
-        if (n < 0 || n != m || memcmp(x, y, (size_t)n))
-            return 0;
-        if ((size_t)n < half)
-            return 1;
-        at += (uint64_t)n;
-    }
-}
-
 /* ---- folders ---- */
-
-static int sync_folder(int at, const char *path)
-{
-    int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), result;
-
-    if (fd < 0)
-        return -1;
-    result = fsync(fd);
-    if (result && errno == EINVAL) /* a file system that has no such sync */
-        result = 0;
-    close(fd);
-    return result;
-}
-
-/* The folder itself with all above it, each durable in the one that it stands in. */
-static int make_root(const char *folder)
-{
-    char *path = strdup(folder), *slash;
-    int result = path ? 0 : -1;
-
-    for (slash = path; !result && slash;) {
-        slash = strchr(slash + 1, '/');
-        if (slash)
-            *slash = '\0';
-        if (!mkdir(path, FOLDER_MODE)) {
-            char *last = strrchr(path, '/');
-
-            *last = '\0';
-            result = sync_folder(AT_FDCWD, last == path ? "/" : path);
-            *last = '/';
-        } else if (errno != EEXIST && access(path, F_OK)) {
-            result = -1;
-        }
-        if (slash)
-            *slash = '/';
-    }
-    free(path);
-    return result;
-}
 
 static int sync_changed(struct sendit_stage_state *self)
 {
     while (self->n_changed) {
         char *path = self->changed[self->n_changed - 1];
 
-        if (sync_folder(self->root, path))
+        if (store_folder_sync(self->root, path))
             return -1;
         free(path);
         self->n_changed--;
@@ -440,7 +156,7 @@ static int make_folders(struct sendit_stage_state *self, char *path)
     result = note_folder(self, ".");
     for (; !result && slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdirat(self->root, path, FOLDER_MODE) && errno != EEXIST)
+        if (mkdirat(self->root, path, STORE_FOLDER_MODE) && errno != EEXIST)
             result = -1;
         else
             result = note_folder(self, path);
@@ -453,68 +169,6 @@ static int make_folders(struct sendit_stage_state *self, char *path)
     return result;
 }
 
-/* All files of a staging folder; there is nothing else in it. */
-static int empty_folder(int fd)
-{
-    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    struct dirent *entry;
-    int result = 0;
-
-    if (!dir) {
-        if (copy >= 0)
-            close(copy);
-        return -1;
-    }
-    while ((entry = readdir(dir)))
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            result |= unlinkat(fd, entry->d_name, 0);
-    closedir(dir);
-    return result ? -1 : 0;
-}
-
-/* A staging folder, locked as long as it is open; -1 with EWOULDBLOCK if another process has it,
- * with ESTALE if one removed it meanwhile.  Where there are no such locks it is ours if its name
- * is. */
-static int open_staging(int staging, const char *name, int ours)
-{
-    int fd = openat(staging, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), error = ESTALE;
-    struct stat held, named;
-
-    if (fd < 0)
-        return -1;
-    if (flock(fd, LOCK_EX | LOCK_NB) && (!ours || errno == EWOULDBLOCK))
-        error = errno;
-    else if (!fstat(fd, &held) && !fstatat(staging, name, &named, AT_SYMLINK_NOFOLLOW) &&
-             held.st_ino == named.st_ino)
-        return fd;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
-/* What a process left that died and whose batch will not come again. */
-static void sweep(int staging)
-{
-    int copy = openat(staging, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    struct dirent *entry;
-
-    if (!dir) {
-        if (copy >= 0)
-            close(copy);
-        return;
-    }
-    while ((entry = readdir(dir))) {
-        if (entry->d_name[0] == '.' || (fd = open_staging(staging, entry->d_name, 0)) < 0)
-            continue;
-        if (!empty_folder(fd))
-            unlinkat(staging, entry->d_name, AT_REMOVEDIR);
-        close(fd);
-    }
-    closedir(dir);
-}
-
 /* ---- staging ---- */
 
 static int open_batch(struct sendit_stage_state *self)
@@ -524,9 +178,9 @@ static int open_batch(struct sendit_stage_state *self)
     do { /* a sweep may take it for left over until it is locked */
         if (mkdirat(self->staging, self->batch_name, 0700) && errno != EEXIST)
             return -1;
-        self->batch = open_staging(self->staging, self->batch_name, 1);
+        self->batch = store_folder_lock(self->staging, self->batch_name, 1);
     } while (self->batch < 0 && (errno == ENOENT || errno == ESTALE) && ++tries < MAX_SWEPT);
-    if (self->batch < 0 || empty_folder(self->batch))
+    if (self->batch < 0 || store_folder_empty(self->batch))
         return -1;
     list = openat(self->batch, LIST, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (list < 0)
@@ -543,7 +197,7 @@ static void close_batch(struct sendit_stage_state *self)
         fclose(self->list);
     self->list = NULL;
     if (self->batch >= 0) {
-        if (!empty_folder(self->batch))
+        if (!store_folder_empty(self->batch))
             unlinkat(self->staging, self->batch_name, AT_REMOVEDIR);
         close(self->batch);
     }
@@ -578,7 +232,7 @@ static int stage_file(const struct sendit_stage_state *self, const char *name,
 
     if (fd < 0)
         return -1;
-    result = copy_parts(self, fd, file);
+    result = store_bytes_copy(fd, file, self->buffer);
     error = errno;
     if (close(fd) && !result) {
         result = -1;
@@ -642,7 +296,7 @@ static int is_same(const struct sendit_stage_state *self, const char *name, cons
     if (ours < 0)
         return 0;
     theirs = openat(self->root, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    same = theirs >= 0 && equal_bytes(self, ours, theirs);
+    same = theirs >= 0 && store_bytes_equal(ours, theirs, self->buffer);
     if (theirs >= 0)
         close(theirs);
     close(ours);
@@ -732,7 +386,7 @@ static void tell_conflicts(struct sendit_stage_state *self)
 static sendit_verdict check(const struct sendit_host *host, int online, struct sendit_why *why)
 {
     const struct sendit_config *config = SENDIT_SERVICE(host, config);
-    const char *wrong = judge_template(config->text(host, "template"));
+    const char *wrong = store_name_judge(config->text(host, "template"));
     const char *folder = config->text(host, "folder");
     struct stat st;
 
@@ -761,7 +415,7 @@ static int open_folders(struct sendit_stage_state *self)
     char link[64], path[PATH_MAX];
     ssize_t n;
 
-    if (make_root(self->folder))
+    if (store_folder_make(self->folder))
         return -1;
     self->root = open(self->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (self->root < 0 || (mkdirat(self->root, STAGING, 0700) && errno != EEXIST))
@@ -775,7 +429,7 @@ static int open_folders(struct sendit_stage_state *self)
         return -1;
     path[n] = '\0';
     self->root_path = strdup(path);
-    self->buffer = malloc(BUFFER_SIZE);
+    self->buffer = malloc(STORE_BYTES_BUFFER);
     return self->root_path && self->buffer ? 0 : -1;
 }
 
@@ -789,12 +443,13 @@ static sendit_verdict start(const struct sendit_host *host, struct sendit_stage_
     if (!self)
         return sendit_because(why, SENDIT_RETRY, "file.busy", "There is no memory.");
     self->host = host;
-    self->dicom = SENDIT_SERVICE(host, dicom);
     self->files = SENDIT_SERVICE(host, files);
-    self->facts = SENDIT_SERVICE(host, facts);
     self->metrics = SENDIT_SERVICE(host, metrics);
     self->folder = config->text(host, "folder");
-    self->template = config->text(host, "template");
+    self->names = (struct store_names){.host = host,
+                                       .dicom = SENDIT_SERVICE(host, dicom),
+                                       .facts = SENDIT_SERVICE(host, facts),
+                                       .template = config->text(host, "template")};
     self->on_conflict = (enum conflict)config->number(host, "on_conflict");
     self->root = self->staging = self->batch = -1;
     if (open_folders(self)) {
@@ -802,7 +457,7 @@ static sendit_verdict start(const struct sendit_host *host, struct sendit_stage_
         stop(self);
         return verdict;
     }
-    sweep(self->staging);
+    store_folder_sweep(self->staging);
     *ret_self = self;
     return SENDIT_PASS;
 }
@@ -832,8 +487,8 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
                               struct sendit_why *why)
 {
     const struct sendit_file *file;
-    char path[PATH_SIZE + 1], name[NAME_SIZE];
-    sendit_verdict verdict = make_path(self, item, path, why);
+    char path[STORE_NAME_SIZE], name[NAME_SIZE];
+    sendit_verdict verdict = store_name_make(&self->names, item, path, why);
     sendit_result r;
     int result;
 

@@ -15,10 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_DEPTH 64          /* folders in each other, below one that the site named */
-#define MAX_FOLDERS (1 << 22) /* found and not yet looked into */
-#define MAX_SERIES 65536      /* told apart in one batch; more are not counted */
-#define STUDY_SIZE (3 * 17)   /* three words of 16 hex digits or "-" */
+#include "folder_heap.h"
+
+#define MAX_DEPTH 64        /* folders in each other, below one that the site named */
+#define MAX_SERIES 65536    /* told apart in one batch; more are not counted */
+#define STUDY_SIZE (3 * 17) /* three words of 16 hex digits or "-" */
 
 /* A folder that a file-store writes into has this one in it, and is never a source. */
 #define OUTPUT_MARK ".sendit"
@@ -30,12 +31,6 @@
 #define TAG_SERIES_UID 0x0020000Eu
 #define TAG_STUDY_ID 0x00200010u
 
-struct folder {
-    char *path;
-    size_t root_length; /* of the folder that the site named, at the head of `path` */
-    unsigned depth;
-};
-
 struct sendit_stage_state {
     const struct sendit_host *host;
     const struct sendit_dicom *dicom;
@@ -45,9 +40,7 @@ struct sendit_stage_state {
     const char *done_folder;
     int32_t when_done;
     int recursive, hold_mixed, produced;
-    /* Folders to look into: a heap, the least path first, so that batches come in byte order. */
-    struct folder *heap;
-    size_t n_heap, room;
+    struct folder_heap heap; /* to look into */
     uint64_t n_batches, n_temporary, n_outputs;
     /* The batch in hand: what its first image says of the study, "" before. */
     char study[STUDY_SIZE];
@@ -117,65 +110,6 @@ static char *join(const char *folder, const char *name)
     if (path)
         snprintf(path, size, "%s%s%s", folder, n && folder[n - 1] == '/' ? "" : "/", name);
     return path;
-}
-
-/* ---- the heap of folders ---- */
-
-static void swap(struct folder *a, struct folder *b)
-{
-    struct folder keep = *a;
-
-    *a = *b;
-    *b = keep;
-}
-
-/* Takes `path`, also on failure. */
-static sendit_result push(struct sendit_stage_state *self, char *path, size_t root_length,
-                          unsigned depth)
-{
-    struct folder *heap = self->heap;
-    size_t at = self->n_heap;
-
-    if (path && at == self->room && at < MAX_FOLDERS) {
-        size_t room = self->room ? 2 * self->room : 64;
-
-        heap = realloc(heap, room * sizeof(*heap));
-        if (heap) {
-            self->heap = heap;
-            self->room = room;
-        }
-    }
-    if (!path || !heap || at == self->room) {
-        free(path);
-        return SENDIT_ENOMEM;
-    }
-    heap[at] = (struct folder){.path = path, .root_length = root_length, .depth = depth};
-    self->n_heap++;
-    for (; at && strcmp(heap[at].path, heap[(at - 1) / 2].path) < 0; at = (at - 1) / 2)
-        swap(&heap[at], &heap[(at - 1) / 2]);
-    return SENDIT_OK;
-}
-
-static struct folder pop(struct sendit_stage_state *self)
-{
-    struct folder *heap = self->heap, least = heap[0];
-    size_t n = --self->n_heap, at = 0, child;
-
-    heap[0] = heap[n];
-    for (; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && strcmp(heap[child + 1].path, heap[child].path) < 0)
-            child++;
-        if (strcmp(heap[at].path, heap[child].path) <= 0)
-            break;
-        swap(&heap[at], &heap[child]);
-    }
-    return least;
-}
-
-static void empty_heap(struct sendit_stage_state *self)
-{
-    while (self->n_heap)
-        free(self->heap[--self->n_heap].path);
 }
 
 /* ---- one folder ---- */
@@ -272,7 +206,8 @@ static sendit_result feed_subfolder(struct feeding *feeding, const char *name, c
         self->n_temporary++;
     else if (self->recursive && !is_ignored(self->ignore, name) && !marked &&
              !(self->done_folder && is_below(path, self->done_folder)))
-        return push(self, path, feeding->folder->root_length, feeding->folder->depth + 1);
+        return folder_heap_push(&self->heap, path, feeding->folder->root_length,
+                                feeding->folder->depth + 1);
     free(path);
     return SENDIT_OK;
 }
@@ -436,7 +371,7 @@ static sendit_verdict fill_heap(struct sendit_stage_state *self, struct sendit_w
 
         if (verdict != SENDIT_PASS)
             return verdict;
-        if (push(self, strdup(*folder), strlen(*folder), 0) != SENDIT_OK)
+        if (folder_heap_push(&self->heap, strdup(*folder), strlen(*folder), 0) != SENDIT_OK)
             return sendit_because(why, SENDIT_RETRY, "import.memory", "There is no memory.");
     }
     return SENDIT_PASS;
@@ -471,8 +406,8 @@ static sendit_verdict produce(struct sendit_stage_state *self, const struct send
         return SENDIT_SKIP;
     self->n_batches = self->n_temporary = self->n_outputs = 0;
     verdict = fill_heap(self, why);
-    while (verdict == SENDIT_PASS && r == SENDIT_OK && self->n_heap) {
-        struct folder folder = pop(self);
+    while (verdict == SENDIT_PASS && r == SENDIT_OK && self->heap.n) {
+        struct folder folder = folder_heap_pop(&self->heap);
 
         /* One that the site named twice, or named inside another. */
         if (!last || strcmp(last, folder.path))
@@ -481,7 +416,7 @@ static sendit_verdict produce(struct sendit_stage_state *self, const struct send
         last = folder.path;
     }
     free(last);
-    empty_heap(self);
+    folder_heap_fini(&self->heap);
     if (verdict != SENDIT_PASS)
         return verdict;
     if (r != SENDIT_OK)
@@ -643,8 +578,7 @@ static sendit_verdict finish(struct sendit_stage_state *self, const struct sendi
 
 static void stop(struct sendit_stage_state *self)
 {
-    empty_heap(self);
-    free(self->heap);
+    folder_heap_fini(&self->heap);
     free(self->series);
     free(self);
 }

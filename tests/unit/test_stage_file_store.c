@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define SENDIT_ENTRY file_store_entry
 #include "../../stages/file-store/file_store.c"
+#include "../../stages/file-store/store_bytes.c"
+#include "../../stages/file-store/store_folder.c"
+#include "../../stages/file-store/store_name.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,16 +140,16 @@ static void test_templates(void **state)
         "{patient}", "a b{instance}", "a\\{instance}", "{}{instance}", "}{instance}", "{instance}\n",
         "{patient}{patient}{patient}{patient}{instance}",
         "{patient}/{patient}/{patient}/{patient}/{patient}/{patient}/{patient}/{patient}/{instance}"};
-    char longest[MAX_TEMPLATE + 2];
+    char longest[STORE_NAME_MAX_TEMPLATE + 2];
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-        assert_null(judge_template(good[i]));
+        assert_null(store_name_judge(good[i]));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_non_null(judge_template(bad[i]));
+        assert_non_null(store_name_judge(bad[i]));
     memset(longest, 'a', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
-    assert_non_null(judge_template(longest));
+    assert_non_null(store_name_judge(longest));
     fake_option("template")->text = "{nobody}";
     assert_int_equal(check(&fake_host, 0, &why), SENDIT_FAIL);
     assert_string_equal(why.code, "file.template");
@@ -159,7 +162,7 @@ static void test_values(void **state)
     static const char *const good[] = {"1.2.840", "0123456789abcdef", "a-b_c"};
     static const char *const bad[] = {"",         ".",    "..",  ".a",      "a/b",
                                       "Doe^Jane", "a\\b", "a b", "\xc3\xa4"};
-    char longest[MAX_VALUE + 2];
+    char longest[STORE_NAME_MAX_VALUE + 2];
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -167,9 +170,9 @@ static void test_values(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(is_value(bad[i]));
     memset(longest, '1', sizeof(longest) - 1);
-    longest[MAX_VALUE + 1] = '\0';
+    longest[STORE_NAME_MAX_VALUE + 1] = '\0';
     assert_false(is_value(longest));
-    longest[MAX_VALUE] = '\0';
+    longest[STORE_NAME_MAX_VALUE] = '\0';
     assert_true(is_value(longest));
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define SENDIT_ENTRY importer_entry
 #include "../../stages/importer/importer.c"
+#include "../../stages/importer/folder_heap.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -202,6 +203,30 @@ static void test_batches_in_byte_order_of_paths(void **state)
                               "+ /a\n  /a/1\n-\n"
                               "+ /a-b\n  /a-b/1\n-\n"
                               "+ /a/z\n  /a/z/1\n-\n");
+}
+
+static void test_heap_gives_byte_order(void **state)
+{
+    struct folder_heap heap = {0};
+    char last[16] = "", path[16];
+    unsigned seed = 1;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        seed = seed * 1103515245u + 12345u;
+        snprintf(path, sizeof(path), "%u", seed >> 12);
+        assert_int_equal(folder_heap_push(&heap, strdup(path), 0, 0), SENDIT_OK);
+    }
+    for (int i = 0; i < 900; i++) {
+        struct folder least = folder_heap_pop(&heap);
+
+        assert_true(strcmp(last, least.path) <= 0);
+        snprintf(last, sizeof(last), "%s", least.path);
+        free(least.path);
+    }
+    assert_int_equal(folder_heap_push(&heap, NULL, 0, 0), SENDIT_ENOMEM);
+    assert_int_equal(heap.n, 100);
+    folder_heap_fini(&heap);
 }
 
 static void test_what_is_left_out(void **state)
@@ -435,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_temporary_names),
         cmocka_unit_test_setup_teardown(test_empty_folder_is_no_batch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_batches_in_byte_order_of_paths, set_up, tear_down),
+        cmocka_unit_test(test_heap_gives_byte_order),
         cmocka_unit_test_setup_teardown(test_what_is_left_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_not_recursive, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_folder_named_twice_and_inside, set_up, tear_down),
