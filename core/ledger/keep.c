@@ -197,15 +197,23 @@ int ledger_crosswalk_get(struct ledger *ledger, const char *domain, const char *
         ret_pseudonym, ret_since_ms, err);
 }
 
+int ledger_crosswalk_note(struct ledger *ledger, const char *domain, const char *original,
+                          const char *pseudonym, struct err *err)
+{
+    return db_write(ledger, SQL_CROSSWALK_PUT,
+                    DB_ARGS(db_text(domain), db_text(original), db_text(pseudonym),
+                            db_int(db_now_ms())),
+                    err) < 0
+               ? -1
+               : 0;
+}
+
 int ledger_crosswalk_put(struct ledger *ledger, const char *domain, const char *original,
                          const char *proposed, char **ret_pseudonym, struct err *err)
 {
     int64_t since;
 
-    if (db_write(
-            ledger, SQL_CROSSWALK_PUT,
-            DB_ARGS(db_text(domain), db_text(original), db_text(proposed), db_int(db_now_ms())),
-            err) < 0)
+    if (ledger_crosswalk_note(ledger, domain, original, proposed, err))
         return -1;
     return ledger_crosswalk_get(ledger, domain, original, ret_pseudonym, &since, err);
 }

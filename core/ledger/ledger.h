@@ -232,6 +232,10 @@ int ledger_crosswalk_get(struct ledger *ledger, const char *domain, const char *
 /* First writer wins: *ret_pseudonym is what stands.  1: `proposed` stands for another original. */
 int ledger_crosswalk_put(struct ledger *ledger, const char *domain, const char *original,
                          const char *proposed, char **ret_pseudonym, struct err *err);
+/* The same, and nobody waits to hear what stands.  In the domain "uid" a pseudonym that stands for
+ * two originals is not looked for. */
+int ledger_crosswalk_note(struct ledger *ledger, const char *domain, const char *original,
+                          const char *pseudonym, struct err *err);
 /* Add to a counter: the labels of a metric are stage and name. */
 int ledger_metric(struct ledger *ledger, const char *batch, const char *stage, const char *name,
                   int64_t delta, struct err *err);

@@ -172,9 +172,11 @@ static const char *const schema_sql[] = {
     "  original TEXT NOT NULL,"                   /* PHI */
     "  pseudonym TEXT NOT NULL,"
     "  since_ms INTEGER NOT NULL,"
-    "  PRIMARY KEY (domain, original),"
-    "  UNIQUE (domain, pseudonym)"
+    "  PRIMARY KEY (domain, original)"
     ") STRICT, WITHOUT ROWID",
+    /* New UIDs do not collide, and come in no order: an index of them costs a page for each. */
+    "CREATE UNIQUE INDEX crosswalk_pseudonym ON crosswalk (domain, pseudonym)"
+    "  WHERE domain <> 'uid'",
 
     "CREATE TABLE metric ("
     "  batch INTEGER NOT NULL,"

@@ -455,12 +455,9 @@ static void crosswalk_put(struct supervisor *sv, struct slot *slot, struct wire_
 static void crosswalk_note(struct supervisor *sv, struct wire_msg *msg)
 {
     const char *domain = wire_str(msg), *original = wire_str(msg), *pseudonym = wire_str(msg);
-    char *stands = NULL;
 
-    if (!msg->bad && ledger_crosswalk_put(sv->ledger, domain, original, pseudonym, &stands,
-                                          sv->err) < 0)
+    if (!msg->bad && ledger_crosswalk_note(sv->ledger, domain, original, pseudonym, sv->err))
         supervisor_broke(sv);
-    free(stands);
 }
 
 static void metric(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)

@@ -646,6 +646,28 @@ static void the_crosswalk_keeps_the_first(void **state)
     free(pseudonym);
 }
 
+/* What is keyed is told and not asked; of new UIDs nothing is compared. */
+static void the_crosswalk_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct ledger *l = f->ledger;
+    char *pseudonym;
+    int64_t since;
+
+    ok(f, ledger_crosswalk_note(l, "uid", "1.2.3", "2.25.1", &f->err));
+    ok(f, ledger_crosswalk_note(l, "uid", "1.2.3", "2.25.2", &f->err)); /* the first stands */
+    ok(f, ledger_crosswalk_note(l, "uid", "1.2.4", "2.25.1", &f->err));
+    ok(f, ledger_crosswalk_get(l, "uid", "1.2.3", &pseudonym, &since, &f->err));
+    assert_string_equal(pseudonym, "2.25.1");
+    free(pseudonym);
+    ok(f, ledger_crosswalk_get(l, "uid", "1.2.4", &pseudonym, &since, &f->err));
+    assert_string_equal(pseudonym, "2.25.1");
+    free(pseudonym);
+    ok(f, ledger_crosswalk_note(l, "patient", "P1", "X1", &f->err));
+    ok(f, ledger_crosswalk_note(l, "patient", "P2", "X1", &f->err)); /* another's: left out */
+    assert_int_equal(ledger_crosswalk_get(l, "patient", "P2", &pseudonym, &since, &f->err), 1);
+}
+
 static void the_audit_is_never_changed(void **state)
 {
     struct fixture *f = *state;
@@ -1123,6 +1145,7 @@ int main(int argc, char **argv)
         ledger_test(facts_belong_to_their_batch),
         ledger_test(the_store_compares_revisions),
         ledger_test(the_crosswalk_keeps_the_first),
+        ledger_test(the_crosswalk_is_told),
         ledger_test(the_audit_is_never_changed),
         ledger_test(metrics_add_up_and_stay_in_range),
         ledger_test(messages_are_counted_cut_and_bounded),
