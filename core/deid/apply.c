@@ -289,9 +289,9 @@ static int32_t keep_string(struct run *run, const struct at *at)
         return empty_it(run, at);
     if (at->vr == VALUE_VR('C', 'S'))
         return keep_codes(run, at);
-    if (at->vr == VALUE_VR('D', 'S') || at->vr == VALUE_VR('I', 'S'))
+    if (at->vr != VALUE_VR('T', 'M')) /* DS, IS, and a UID of a class */
         while (value_next(&rest, &one))
-            if (traces_is_one(&run->traces, one.text, one.len))
+            if (traces_in_number(&run->traces, one.text, one.len))
                 return empty_it(run, at);
     return SENDIT_KEEP;
 }

@@ -235,11 +235,15 @@ bool traces_in_text(struct traces *traces, const char *text, size_t len, size_t 
     return false;
 }
 
-bool traces_is_one(const struct traces *traces, const char *text, size_t len)
+bool traces_in_number(const struct traces *traces, const char *text, size_t len)
 {
-    for (size_t i = 0; i < traces->n; i++)
-        if (traces->items[i].len == len && !memcmp(traces->items[i].text, text, len))
+    for (size_t i = 0; i < traces->n; i++) {
+        const struct trace *trace = &traces->items[i];
+
+        if (trace->len <= len && (trace->len == len || trace->len >= LONG_ENOUGH) &&
+            memmem(text, len, trace->text, trace->len))
             return true;
+    }
     return false;
 }
 

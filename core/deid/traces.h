@@ -35,8 +35,8 @@ void traces_fini(struct traces *traces);
 
 /* Does text, as UTF-8, name anybody?  Of traces shorter than `shortest` nothing is said. */
 bool traces_in_text(struct traces *traces, const char *text, size_t len, size_t shortest);
-/* Is it one of them, from first to last character?  For numbers, where a part says nothing. */
-bool traces_is_one(const struct traces *traces, const char *text, size_t len);
+/* For a number: is it one of them as a whole, or has it a long one in it, such as a date? */
+bool traces_in_number(const struct traces *traces, const char *text, size_t len);
 /* traces_in_text() for bytes that should be numbers. */
 bool traces_in_bytes(struct traces *traces, const void *bytes, size_t len);
 /* "DOE^JANE", "jane.doe@example.org": a name or an address, whoever it may be. */

@@ -527,6 +527,7 @@ static void test_traces(void **state)
     make_text(&t.m, 0x00200013, "IS", "1234567");
     make_text(&t.m, 0x00201040, "LO", "\xe5\xb1\xb1\xe7\x94\xb0");
     make_text(&t.m, 0x00281050, "DS", "0.123456");
+    make_text(&t.m, 0x00281051, "DS", "20040119072730");
     make_element(&t.m, 0x00283006, "OW", "..Novak.", 8);
     run(&t);
     assert_value(t.ds, 0x00080008, "ORIGINAL\\PRIMARY\\AXIAL\\ANONYMIZED");
@@ -540,6 +541,7 @@ static void test_traces(void **state)
     assert_value(t.ds, 0x00200011, "");
     assert_value(t.ds, 0x00200013, "1234567");
     assert_value(t.ds, 0x00281050, "0.123456");
+    assert_value(t.ds, 0x00281051, "");
     assert_gone(&t, "98765");
     assert_gone(&t, "20040119");
     assert_gone(&t, "m\xc3\xbcller");
