@@ -61,11 +61,18 @@ static sendit_result map_uid(void *ctx, const char *original, const char **ret_u
     return SENDIT_OK;
 }
 
+/* Elements follow in the order of their tags: an object that does not keep to it is refused. */
+static void make_uids(struct maker *m)
+{
+    make_text(m, 0x00080016, "UI", CT_CLASS);
+    make_text(m, 0x00080018, "UI", "1.2.3.4");
+}
+
 static void begin_as(struct trip *t, const char *syntax)
 {
     *t = (struct trip){0};
     make_meta(&t->m, syntax);
-    make_identity(&t->m);
+    make_uids(&t->m);
 }
 
 static void begin(struct trip *t)
@@ -242,7 +249,9 @@ static void test_what_every_object_gets(void **state)
 /* Private, unknown and misplaced elements, at the top and in an item that stays. */
 static void make_strangers(struct trip *t)
 {
+    make_text(&t->m, 0x00090001, "LO", TOKEN);
     make_text(&t->m, 0x00090010, "LO", "SITE " TOKEN);
+    make_text(&t->m, 0x000900ff, "LO", TOKEN);
     make_text(&t->m, 0x00091001, "PN", TOKEN "^Jane");
     make_element(&t->m, 0x00091002, "OB", TOKEN " ", 10);
     make_text(&t->m, 0x00091003, "UT", TOKEN);
@@ -250,8 +259,6 @@ static void make_strangers(struct trip *t)
     make_text(&t->m, 0x00100010, "PN", TOKEN "^Nested");
     close_item(t);
     make_element(&t->m, 0x00091005, "UN", TOKEN " ", 10);
-    make_text(&t->m, 0x000900ff, "LO", TOKEN);
-    make_text(&t->m, 0x00090001, "LO", TOKEN);
     make_text(&t->m, 0x00187777, "LO", TOKEN); /* no such attribute */
     make_element(&t->m, 0x00187778, "UN", TOKEN " ", 10);
     open_item(t, 0x00187779);
@@ -286,7 +293,7 @@ static void test_strangers(void **state)
     make_meta(&t.m, EXPLICIT);
     make_text(&t.m, 0x00041500, "CS", TOKEN);
     make_element(&t.m, 0x00080000, "UL", "ZZYZ", 4);
-    make_identity(&t.m);
+    make_uids(&t.m);
     make_strangers(&t);
     make_element(&t.m, 0x7fe00010, "OW", "\1\2\3\4", 4);
     open_item(&t, 0xfffafffa);
@@ -413,9 +420,9 @@ static void test_sequences(void **state)
     make_text(&t.m, 0x00100010, "PN", "Goner^A");
     close_item(&t);
     open_item(&t, 0x00081140);
+    make_text(&t.m, 0x00081030, "LO", "Goner");
     make_text(&t.m, 0x00081150, "UI", CT_CLASS);
     make_text(&t.m, 0x00081155, "UI", "1.2.3.4");
-    make_text(&t.m, 0x00081030, "LO", "Goner");
     close_item(&t);
     open_item(&t, 0x00400555);
     make_text(&t.m, 0x0040a160, "UT", "Goner");
@@ -505,7 +512,7 @@ static void test_traces(void **state)
     make_meta(&t.m, EXPLICIT);
     make_text(&t.m, 0x00080005, "CS", "ISO_IR 192");
     make_text(&t.m, 0x00080008, "CS", "ORIGINAL\\PRIMARY\\AXIAL\\NOVAK");
-    make_identity(&t.m);
+    make_uids(&t.m);
     make_text(&t.m, 0x00080020, "DA", "20040119");
     make_text(&t.m, 0x00080050, "SH", "ACC98765");
     make_text(&t.m, 0x00080070, "LO", "Made for M\xc3\xbcller");
@@ -564,7 +571,7 @@ static void test_character_sets(void **state)
         t.m.buf.len = 0;
         make_meta(&t.m, EXPLICIT);
         make_text(&t.m, 0x00080005, "CS", sets[i]);
-        make_identity(&t.m);
+        make_uids(&t.m);
         make_text(&t.m, 0x00080070, "LO", "Acme \xfc\xfe\xff");
         make_text(&t.m, 0x00081090, "LO", "Plain");
         make_text(&t.m, 0x00100010, "PN", "M\xfcllerin^Ida");
@@ -656,6 +663,7 @@ static void test_nothing_else_is_lost(void **state)
         const char *vr, *value;
     } kept[] = {
         {0x00080008, "CS", "ORIGINAL\\PRIMARY\\AXIAL"},
+        {0x00080016, "UI", CT_CLASS},
         {0x00080060, "CS", "CT"},
         {0x00080070, "LO", "Acme"},
         {0x00100040, "CS", "O"},
@@ -686,7 +694,6 @@ static void test_nothing_else_is_lost(void **state)
     for (int implicit = 0; implicit < 2; implicit++) {
         t = (struct trip){0};
         make_meta(&t.m, implicit ? IMPLICIT : EXPLICIT);
-        make_text(&t.m, 0x00080016, "UI", CT_CLASS);
         for (size_t i = 0; i < COUNT(kept); i++)
             make_text(&t.m, kept[i].tag, kept[i].vr, kept[i].value);
         make_element(&t.m, 0x00283006, "OW", "\1\0\2\0", 4);
