@@ -7,6 +7,7 @@
  */
 #include "run/supervisor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -127,8 +128,43 @@ static char *target_folder(const struct ledger_batch *batch)
                               : NULL;
 }
 
+/* Did the site name this folder itself?  Then it stays, under its name, for the next run. */
+static bool is_named(const struct plan *plan, const char *folder)
+{
+    for (size_t i = 0; i < plan->n_stages; i++) {
+        const struct plan_stage *stage = &plan->stages[i];
+        const struct plan_value *folders;
+
+        if (!stage->enabled || !(stage->plugin->flags & SENDIT_SOURCE))
+            continue;
+        folders = plan_value(stage, "folders");
+        for (char **at = folders ? folders->list : NULL; at && *at; at++)
+            if (!strcmp(*at, folder))
+                return true;
+    }
+    return false;
+}
+
+/* Folders inside are batches of their own, which are known by their path. */
+static bool has_folders(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    bool found = !dir;
+    struct stat st;
+
+    while (!found && (entry = readdir(dir)))
+        found = strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
+                !fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+                S_ISDIR(st.st_mode);
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
 /* A batch in ERROR is marked by its folder's name, `NAME.err`, its files as they are. */
-static void mark_error(const struct ledger_batch *batch, struct doing *doing)
+static void mark_error(const struct plan *plan, const struct ledger_batch *batch,
+                       struct doing *doing)
 {
     size_t n = strlen(batch->key) + sizeof(".err");
     char *to = malloc(n);
@@ -136,7 +172,8 @@ static void mark_error(const struct ledger_batch *batch, struct doing *doing)
 
     if (to) {
         snprintf(to, n, "%s.err", batch->key);
-        if (!lstat(to, &st) || rename(batch->key, to))
+        if (is_named(plan, batch->key) || has_folders(batch->key) || !lstat(to, &st) ||
+            rename(batch->key, to))
             doing->left++;
     }
     free(to);
@@ -156,7 +193,8 @@ static void move_or_delete(struct supervisor *sv, const struct ledger_batch *bat
         supervisor_broke(sv);
     if (doing->target && file_sync_folder(doing->target))
         doing->left++;
-    (void)rmdir(batch->key); /* only if nothing is left in it */
+    if (!is_named(sv->options->plan, batch->key))
+        (void)rmdir(batch->key); /* only if nothing is left in it */
 }
 
 void done_carry_out(struct supervisor *sv, const char *id)
@@ -172,7 +210,7 @@ void done_carry_out(struct supervisor *sv, const char *id)
     if (batch.state != BATCH_ERROR)
         move_or_delete(sv, &batch, &doing);
     else if (batch.when_done == SENDIT_MOVE)
-        mark_error(&batch, &doing);
+        mark_error(sv->options->plan, &batch, &doing);
     if (doing.left) {
         log_event(LOG_WARN, &who, "batch.left", "%u originals could not be moved or deleted.",
                   doing.left);

@@ -186,6 +186,35 @@ class Places(sendit.Case):
         os.chown(path, 65534, 65534)
         self.assertEqual(self.run_json(prefix=AS_NOBODY)["stored"], 1)
 
+    def test_error_with_move_marks_a_folder(self):
+        """NAME.err, but for a folder that was named, and one with batches inside it."""
+        bad = []
+        for place in ((), ("leaf",), ("whole",)):
+            self.site.add(sendit.make_image(len(bad) + 1), *place, "IM1")
+            bad.append(os.path.join(self.site.data, *place, "BAD"))
+            with open(bad[-1], "w"):
+                pass
+        self.site.add(sendit.make_image(9), "whole", "inside", "IM1")
+        self.given_away()
+        for path in bad:
+            os.chown(path, 0, 0)
+            os.chmod(path, 0o600)
+        move = ["--set", "importer.when_done=move", "--set", "importer.done_folder=done"]
+        self.assert_counts(self.run_json(*move, prefix=AS_NOBODY, expect=1), stored=4, failed=3)
+        self.assertEqual(sorted(os.listdir(self.site.data)), ["BAD", "IM1", "leaf.err", "whole"])
+        self.assertEqual(sorted(os.listdir(os.path.join(self.site.data, "whole"))), ["BAD", "IM1"])
+        self.assertEqual(list(sendit.tree(self.site.path("done"))), ["data/whole/inside/IM1"])
+        # What is marked is left alone.
+        answer = self.run_json(*move, prefix=AS_NOBODY, expect=1)
+        self.assert_counts(answer, failed=2)
+
+    def test_named_folder_stays_when_it_is_empty(self):
+        self.site.add(sendit.make_image(1), "IM1")
+        self.site.add(sendit.make_image(2), "a", "IM1")
+        self.assert_counts(self.run_json("--set", "importer.when_done=delete"), stored=2)
+        self.assertEqual(os.listdir(self.site.data), [])
+        self.assertIn("nothing to do", self.run_sendit("run").out)
+
     def test_unreadable_subfolder(self):
         self.site.add_images(1)
         self.site.add_images(1, study=2)
