@@ -327,8 +327,30 @@ static uint64_t all_grants(const struct plan_stage *stage)
     return stage->grants | stage->grants_at_finish;
 }
 
-/* What to do about stage `i`, which lacks `bit`: name who could grant it. */
-static void hint_granter(struct builder *b, size_t i, uint64_t bit, const char *label, char *text,
+/* What its PASS takes from an image. */
+static uint64_t stage_takes(const struct plan_stage *stage)
+{
+    uint64_t lost = 0;
+
+    if (stage->plugin->flags & SENDIT_MUTATES)
+        lost |= UINT64_C(1) << PLAN_VERIFIED;
+    if (stage->plugin->flags & SENDIT_REIDENTIFIES)
+        lost |= PLAN_OURS;
+    return lost;
+}
+
+static const char *label_of(const struct plan *plan, uint64_t bit)
+{
+    size_t i = 0;
+
+    while (bit >>= 1)
+        i++;
+    return plan->labels[i];
+}
+
+/* What to do about stage `i`, which lacks `bit`: name who could grant it, `at_finish` if that does
+ * for it, too. */
+static void hint_granter(struct builder *b, size_t i, uint64_t bit, bool at_finish, char *text,
                          size_t size)
 {
     const struct plan *plan = b->plan;
@@ -337,8 +359,9 @@ static void hint_granter(struct builder *b, size_t i, uint64_t bit, const char *
 
     for (size_t j = 0; j < plan->n_stages; j++) {
         const struct plan_stage *stage = &plan->stages[j];
+        uint64_t grants = at_finish ? all_grants(stage) : stage->grants;
 
-        if (j > i && stage->enabled && (stage->grants & bit)) {
+        if (j > i && stage->enabled && (grants & bit)) {
             snprintf(text, size, "move \"%s\" before it", stage->id);
             return;
         }
@@ -356,7 +379,7 @@ static void hint_granter(struct builder *b, size_t i, uint64_t bit, const char *
         }
     }
     for (size_t j = 0; j < sizeof(granters) / sizeof(granters[0]); j++)
-        if (!strcmp(granters[j].label, label) &&
+        if (!strcmp(granters[j].label, label_of(plan, bit)) &&
             !b->find(b->find_ctx, granters[j].stage, &file, &ignored)) {
             snprintf(text, size, "add \"%s\" before it", granters[j].stage);
             return;
@@ -364,43 +387,58 @@ static void hint_granter(struct builder *b, size_t i, uint64_t bit, const char *
     snprintf(text, size, "add a stage that does before it");
 }
 
-/* The first label of `missing`, as the sentence that the house has for it. */
+/* The stage before `i` that takes `bit` away from what comes by. */
+static const struct plan_stage *find_taker(const struct plan *plan, size_t i, uint64_t bit)
+{
+    while (i-- > 0) {
+        const struct plan_stage *stage = &plan->stages[i];
+
+        if (stage->enabled && (stage_takes(stage) & bit))
+            return stage;
+    }
+    return NULL;
+}
+
+/* One label of `missing`, as the sentence that the house has for it: the last, since who grants
+ * "deid.header" tends to grant others. */
 static int refuse_missing(struct builder *b, size_t i, uint64_t missing, uint64_t taken)
 {
-    const struct plan_stage *stage = &b->plan->stages[i];
+    const struct plan_stage *stage = &b->plan->stages[i], *taker;
     bool policy = stage->egress && (b->plan->egress_needs & missing);
-    uint64_t pick = policy ? b->plan->egress_needs & missing : missing, bit;
+    uint64_t pick = policy ? b->plan->egress_needs & missing : missing;
+    uint64_t bit = UINT64_C(1) << 63;
+    const char *does = policy ? "hands images out" : "needs a label", *label;
     char hint[200], text[700];
-    const char *label;
-    size_t j = 63;
 
-    /* One sentence, one label: the last, since who grants "deid.header" tends to grant others. */
-    while (!(pick >> j & 1))
-        j--;
-    bit = UINT64_C(1) << j;
-    label = b->plan->labels[j];
-    hint_granter(b, i, bit, label, hint, sizeof(hint));
-    snprintf(text, sizeof(text), "stage \"%s\" %s, but %s \"%s\"; %s%s", stage->id,
-             policy ? "hands images out" : "needs a label",
-             taken & bit ? "a stage before it takes away" : "nothing before it grants", label, hint,
-             policy ? ", or write why not under policy.because" : "");
+    while (!(pick & bit))
+        bit >>= 1;
+    label = label_of(b->plan, bit);
+    taker = taken & bit ? find_taker(b->plan, i, bit) : NULL;
+    if (taker) {
+        snprintf(
+            text, sizeof(text),
+            "stage \"%s\" %s, but \"%s\" before it takes \"%s\" away; move \"%s\" behind it or "
+            "disable it",
+            stage->id, does, taker->id, label, taker->id);
+        return entry_error(b, stage, text);
+    }
+    hint_granter(b, i, bit, !policy, hint, sizeof(hint));
+    snprintf(text, sizeof(text), "stage \"%s\" %s, but nothing before it grants \"%s\"; %s%s",
+             stage->id, does, label, hint, policy ? ", or write why not under policy.because" : "");
     return entry_error(b, stage, text);
 }
 
 static int prove_labels(struct builder *b)
 {
     struct plan *plan = b->plan;
-    const uint64_t verified = UINT64_C(1) << PLAN_VERIFIED;
     uint64_t have = 0, later = 0, taken = 0;
 
     for (size_t i = 0; i < plan->n_stages; i++) {
         struct plan_stage *stage = &plan->stages[i];
-        uint32_t flags;
-        uint64_t lost = 0;
+        uint64_t lost;
 
         if (!stage->enabled)
             continue;
-        flags = stage->plugin->flags;
         stage->needs_at_finish = stage->needs & ~have & later;
         /* The policy is about images as they leave: a label that comes at finish comes too late. */
         if (stage->egress)
@@ -410,15 +448,12 @@ static int prove_labels(struct builder *b)
             stage->needs |= plan->egress_needs;
         if (stage->needs & ~have)
             return refuse_missing(b, i, stage->needs & ~have, taken);
-        if (flags & SENDIT_MUTATES)
-            lost |= verified;
+        lost = stage_takes(stage);
         have = (have & ~lost) | stage->grants;
-        if (flags & SENDIT_REIDENTIFIES) {
-            lost = PLAN_OURS;
+        later = (later & ~lost) | stage->grants_at_finish;
+        if (stage->plugin->flags & SENDIT_REIDENTIFIES) { /* what it grants itself is lost, too */
             have &= ~lost;
             later &= ~lost;
-        } else {
-            later |= stage->grants_at_finish;
         }
         taken = (taken | lost) & ~have;
     }
@@ -443,17 +478,18 @@ static int prove_words(struct builder *b, size_t i, const char *words, bool afte
 
     while (words && (word = option_word(&at, &n)))
         for (size_t j = after ? i + 1 : 0; j < (after ? plan->n_stages : i); j++) {
+            const char *id = plan->stages[i].id, *other = plan->stages[j].id;
             char text[300];
 
             if (!plan->stages[j].enabled || !is_called(b, &plan->stages[j], word, n))
                 continue;
-            snprintf(text, sizeof(text), "stage \"%s\" comes %s \"%s\"; move \"%s\" before it",
-                     plan->stages[i].id, after ? "after" : "before", plan->stages[j].id,
-                     after ? plan->stages[j].id : plan->stages[i].id);
             if (after)
-                return entry_error(b, &plan->stages[i], text);
-            snprintf(text, sizeof(text), "stage \"%s\" comes before \"%s\"; move it there",
-                     plan->stages[i].id, plan->stages[j].id);
+                snprintf(text, sizeof(text),
+                         "stage \"%s\" must come after \"%s\"; move \"%s\" before it", id, other,
+                         other);
+            else
+                snprintf(text, sizeof(text), "stage \"%s\" must come before \"%s\"; move it there",
+                         id, other);
             return entry_error(b, &plan->stages[i], text);
         }
     return 0;
