@@ -240,11 +240,11 @@ static void grant(struct try *try, const struct worker_stage *stage, bool edited
 
     if (edited && !plan_labels(try->worker->plan, "deid.verified", &mask))
         try->labels &= ~mask;
-    if ((plan->plugin->flags & SENDIT_REIDENTIFIES) &&
+    try->labels |= plan->grants;
+    if ((plan->plugin->flags & SENDIT_REIDENTIFIES) && /* what it grants of ours is lost, too */
         !plan_labels(try->worker->plan,
                      "pixels.checked filters.passed ids.replaced deid.header deid.verified", &mask))
         try->labels &= ~mask;
-    try->labels |= plan->grants;
     try->handed_out |= plan->egress;
 }
 
