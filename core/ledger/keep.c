@@ -63,29 +63,21 @@ int ledger_fact_put(struct ledger *ledger, const char *batch, const char *item, 
                : 0;
 }
 
-int ledger_facts(struct ledger *ledger, const char *batch, ledger_fact_fn *each, void *ctx,
-                 struct err *err)
+int ledger_facts(struct ledger *ledger, const char *batch, const char *item, ledger_fact_fn *each,
+                 void *ctx, struct err *err)
 {
-    char item[SENDIT_ID_SIZE];
     sqlite3_stmt *stmt;
     int64_t id;
     int have = -1;
 
-    if (id_batch(batch, &id, err))
+    if (id_item_or_batch(item, batch, &id, err))
         return -1;
-    stmt = db_query(ledger, SQL_FACTS, DB_ARGS(db_int(ID_FIRST(id)), db_int(ID_LAST(id))), err);
-    while (stmt && (have = db_step(ledger, stmt, err)) == 1) {
-        int64_t of = sqlite3_column_int64(stmt, 0);
-
-        if (of == ID_FIRST(id))
-            item[0] = '\0';
-        else
-            id_of_item(of, item);
-        if (each(ctx, item, db_column(stmt, 1), db_column(stmt, 2))) {
+    stmt = db_query(ledger, SQL_FACTS, DB_ARGS(db_int(id)), err);
+    while (stmt && (have = db_step(ledger, stmt, err)) == 1)
+        if (each(ctx, db_column(stmt, 0), db_column(stmt, 1))) {
             db_end(stmt);
             return 0;
         }
-    }
     return have;
 }
 

@@ -211,10 +211,10 @@ int ledger_message(struct ledger *ledger, const char *batch, const char *item, i
 
 int ledger_fact_put(struct ledger *ledger, const char *batch, const char *item, const char *key,
                     const char *value, struct err *err); /* item "" for the batch */
-/* All facts of a batch and its items, or of one item of it. */
-typedef int ledger_fact_fn(void *ctx, const char *item, const char *key, const char *value);
-int ledger_facts(struct ledger *ledger, const char *batch, ledger_fact_fn *each, void *ctx,
-                 struct err *err);
+/* The facts of one item, or of the batch itself ("") without those of its items. */
+typedef int ledger_fact_fn(void *ctx, const char *key, const char *value);
+int ledger_facts(struct ledger *ledger, const char *batch, const char *item, ledger_fact_fn *each,
+                 void *ctx, struct err *err);
 /* 1 if absent; *ret_value is the caller's to free. */
 int ledger_store_get(struct ledger *ledger, const char *stage, const char *key, void **ret_value,
                      size_t *ret_length, uint64_t *ret_revision, struct err *err);

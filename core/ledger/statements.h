@@ -99,7 +99,7 @@
     /* services */ \
     X(FACT_PUT, "INSERT INTO fact VALUES (?1, ?2, ?3)" \
                 " ON CONFLICT DO UPDATE SET value = excluded.value") \
-    X(FACTS, "SELECT item, key, value FROM fact WHERE item BETWEEN ?1 AND ?2 ORDER BY item, key") \
+    X(FACTS, "SELECT key, value FROM fact WHERE item = ?1 ORDER BY key") \
     X(STORE_GET, "SELECT value, revision FROM store WHERE stage = ?1 AND key = ?2") \
     X(STORE_PUT, "INSERT INTO store SELECT ?1, ?2, ?3, value FROM meta WHERE key = 'revision'" \
                  " ON CONFLICT DO UPDATE SET value = excluded.value," \

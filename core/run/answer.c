@@ -37,9 +37,44 @@ static int64_t service_result(struct supervisor *sv, int result, int64_t absent)
 
 /* ---- items ---- */
 
-static int put_item(void *ctx, const struct ledger_item *item)
+static int count_fact(void *ctx, const char *key, const char *value)
+{
+    (void)key, (void)value;
+    (*(uint64_t *)ctx)++;
+    return 0;
+}
+
+static int put_fact(void *ctx, const char *key, const char *value)
 {
     struct slot *slot = ctx;
+
+    wire_put_str(&slot->wire, key);
+    wire_put_str(&slot->wire, value);
+    return 0;
+}
+
+void answer_facts(struct supervisor *sv, struct slot *slot, const char *item)
+{
+    const char *batch = slot->batch.id;
+    uint64_t n = 0;
+
+    /* At the first attempt there are none, and nobody need look. */
+    if (slot->batch.attempt > 1 && ledger_facts(sv->ledger, batch, item, count_fact, &n, sv->err))
+        supervisor_broke(sv);
+    wire_put_u64(&slot->wire, n);
+    if (n && ledger_facts(sv->ledger, batch, item, put_fact, slot, sv->err))
+        supervisor_broke(sv);
+}
+
+struct giving {
+    struct supervisor *sv;
+    struct slot *slot;
+};
+
+static int put_item(void *ctx, const struct ledger_item *item)
+{
+    const struct giving *giving = ctx;
+    struct slot *slot = giving->slot;
 
     wire_put_str(&slot->wire, item->id);
     wire_put_str(&slot->wire, item->path);
@@ -48,6 +83,7 @@ static int put_item(void *ctx, const struct ledger_item *item)
     wire_put_u64(&slot->wire, item->size);
     wire_put_i64(&slot->wire, item->mtime_ns);
     wire_put_u64(&slot->wire, item->attempt + 1);
+    answer_facts(giving->sv, slot, item->id);
     snprintf(slot->last, sizeof(slot->last), "%s", item->id);
     return 0;
 }
@@ -62,16 +98,19 @@ static int count_item(void *ctx, const struct ledger_item *item)
 static void give_items(struct supervisor *sv, struct slot *slot)
 {
     enum { MANY = 64 };
+    struct giving giving = {sv, slot};
+    /* With facts of an earlier attempt a frame has room for one. */
+    size_t many = slot->batch.attempt > 1 ? 1 : MANY;
     char after[SENDIT_ID_SIZE];
     int64_t n = 0;
 
     memcpy(after, slot->last, sizeof(after));
-    if (ledger_items_after(sv->ledger, slot->batch.id, after, MANY, count_item, &n, sv->err)) {
+    if (ledger_items_after(sv->ledger, slot->batch.id, after, many, count_item, &n, sv->err)) {
         supervisor_broke(sv);
         n = 0;
     }
     begin_answer(slot, n);
-    if (n && ledger_items_after(sv->ledger, slot->batch.id, after, MANY, put_item, slot, sv->err))
+    if (n && ledger_items_after(sv->ledger, slot->batch.id, after, many, put_item, &giving, sv->err))
         supervisor_broke(sv);
     send_answer(slot);
 }

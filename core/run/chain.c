@@ -353,7 +353,8 @@ enum worker_answer chain_take(struct worker *worker, const struct work_item *ite
     enum step step;
 
     snprintf(worker->page->item, sizeof(worker->page->item), "%s", item->id);
-    worker->env.item = item->id;
+    if (host_item(&worker->env, item->id) != SENDIT_OK)
+        return WORKER_LOST; /* no memory: a new worker takes it up again */
     do {
         struct try try = {.worker = worker, .item = item};
 
@@ -362,7 +363,7 @@ enum worker_answer chain_take(struct worker *worker, const struct work_item *ite
             answer = worker_pause(worker, ret_end->stage, &ret_end->why, ret_end);
     } while (step == STEP_RETRY && answer == WORKER_WENT);
     worker->page->item[0] = '\0';
-    worker->env.item = NULL;
+    (void)host_item(&worker->env, NULL);
     if (step == STEP_ENDED) {
         worker->retry_since = 0;
         worker->retry_times = 0;

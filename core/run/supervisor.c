@@ -195,42 +195,13 @@ static void claimed(struct supervisor *sv, const char *key)
     }
 }
 
-/* Batch facts go first; those of items that ended are needed by nobody. */
-struct fact_ctx {
-    struct slot *slot;
-    uint64_t n;
-    bool count;
-};
-
-static int put_fact(void *ctx, const char *item, const char *key, const char *value)
-{
-    struct fact_ctx *facts = ctx;
-
-    if (item[0])
-        return 0;
-    facts->n++;
-    if (!facts->count) {
-        wire_put_str(&facts->slot->wire, item);
-        wire_put_str(&facts->slot->wire, key);
-        wire_put_str(&facts->slot->wire, value);
-    }
-    return 0;
-}
-
 static void send_batch(struct supervisor *sv, struct slot *slot)
 {
-    struct fact_ctx facts = {.slot = slot, .count = true};
-
-    if (ledger_facts(sv->ledger, slot->batch.id, put_fact, &facts, sv->err))
-        supervisor_broke(sv);
     wire_begin(&slot->wire, WIRE_BATCH);
     wire_put_str(&slot->wire, slot->batch.id);
     wire_put_u64(&slot->wire, slot->batch.attempt);
     wire_put_u64(&slot->wire, slot->batch.counts.waiting);
-    wire_put_u64(&slot->wire, facts.n);
-    facts.count = false;
-    if (facts.n && ledger_facts(sv->ledger, slot->batch.id, put_fact, &facts, sv->err))
-        supervisor_broke(sv);
+    answer_facts(sv, slot, "");
     if (wire_send(&slot->wire))
         log_event(LOG_DEBUG, NULL, "worker.lost", "A worker ended before it had its batch.");
 }

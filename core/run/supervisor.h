@@ -88,6 +88,8 @@ void pool_release(struct supervisor *sv, struct slot *slot);
 
 /* answer.c: what a worker said. */
 void answer_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg);
+/* Put the facts of an item, or of the batch (""), into the frame that is being made. */
+void answer_facts(struct supervisor *sv, struct slot *slot, const char *item);
 /* Let those that are parked finish, if nothing earlier is left. */
 void answer_parked(struct supervisor *sv);
 /* Give locks that are free to those that wait. */

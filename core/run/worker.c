@@ -248,6 +248,20 @@ static void abandon_stages(struct worker *worker, const struct sendit_batch *bat
     }
 }
 
+/* What an earlier attempt noted of an item, or of the batch. */
+static int load_facts(struct worker *worker, struct wire_msg *msg, const char *item)
+{
+    uint64_t n = wire_u64(msg);
+
+    for (uint64_t i = 0; i < n && !msg->bad; i++) {
+        const char *key = wire_str(msg), *value = wire_str(msg);
+
+        if (host_facts_load(&worker->env, item, key, value) != SENDIT_OK)
+            return -1;
+    }
+    return msg->bad ? -1 : 0;
+}
+
 /* Ask for the next items: how many came, -1 if the supervisor is gone. */
 static int next_items(struct worker *worker, struct work_item *items, size_t max)
 {
@@ -268,7 +282,7 @@ static int next_items(struct worker *worker, struct work_item *items, size_t max
         item->size = wire_u64(&answer);
         item->mtime_ns = wire_i64(&answer);
         item->attempt = (uint32_t)wire_u64(&answer);
-        if (!item->path || answer.bad)
+        if (!item->path || load_facts(worker, &answer, item->id))
             return -1;
     }
     return (int)n;
@@ -365,21 +379,13 @@ static int run_batch(struct worker *worker, struct wire_msg *msg)
     struct worker_end end = {0};
     enum worker_answer answer;
     bool finished = false;
-    uint64_t n_facts;
     int result = 0;
 
     snprintf(id, sizeof(id), "%s", wire_str(msg));
     batch.attempt = (uint32_t)wire_u64(msg);
     batch.n_items = wire_u64(msg);
-    n_facts = wire_u64(msg);
     worker->env.batch = worker->link.batch = id;
-    for (uint64_t i = 0; i < n_facts && !msg->bad; i++) {
-        const char *item = wire_str(msg), *key = wire_str(msg), *value = wire_str(msg);
-
-        if (host_facts_load(&worker->env, item, key, value) != SENDIT_OK)
-            return -1;
-    }
-    if (msg->bad)
+    if (load_facts(worker, msg, ""))
         return -1;
     worker->env.batch_open = true;
     answer = do_batch(worker, &batch, &finished, &end);

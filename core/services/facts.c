@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define KEY_SIZE (SENDIT_ID_SIZE + HOST_MAX_WORD + 2)
+#define HELD "held"
 
 /* "ITEM\nKEY", which no other pair gives: a key has no newline. */
 static void full_key(char ret_key[KEY_SIZE], const char *item, const char *key)
@@ -33,11 +34,17 @@ static sendit_result wait_for_pass(struct host_env *env, const char *key, const 
     return map_put(&env->pending, key, value) ? SENDIT_ENOMEM : SENDIT_OK;
 }
 
-/* Is there a batch, and can `item_id` and `key` name a fact of it? */
-static bool can_be(const struct host_env *env, const char *item_id, const char *key)
+/* Is there a batch, and can `key` name a fact of it? */
+static bool can_be(const struct host_env *env, const char *key)
 {
-    return env->batch_open && key && table_is_word(key) &&
-           (!item_id || (*item_id && strlen(item_id) < SENDIT_ID_SIZE));
+    return env->batch_open && key && table_is_word(key);
+}
+
+static bool is_shown(const struct host_env *env, const char *item_id)
+{
+    const char *known = map_get(&env->items, item_id);
+
+    return known && strcmp(known, HELD) != 0;
 }
 
 static bool is_in_hand(const struct host_env *env, const char *item_id)
@@ -52,7 +59,8 @@ static sendit_result put(const struct sendit_host *handle, const char *item_id, 
 
     if (!host)
         return SENDIT_EINVAL;
-    if (!can_be(host->env, item_id, key) || !value || strlen(value) > HOST_MAX_FACT)
+    if (!can_be(host->env, key) || !value || strlen(value) > HOST_MAX_FACT ||
+        (item_id && !map_get(&host->env->items, item_id)))
         return table_misuse(host, "The stage called facts->put() with what it does not take", NULL);
     if (is_in_hand(host->env, item_id))
         return wait_for_pass(host->env, key, value);
@@ -68,9 +76,9 @@ static sendit_result get(const struct sendit_host *handle, const char *item_id, 
 
     if (!host)
         return SENDIT_EINVAL;
-    if (!can_be(host->env, item_id, key) || !ret_value)
+    if (!can_be(host->env, key) || !ret_value)
         return table_misuse(host, "The stage called facts->get() with what it does not take", NULL);
-    if (item_id && map_get(&host->env->held, item_id))
+    if (item_id && !is_shown(host->env, item_id))
         return SENDIT_EABSENT;
     if (is_in_hand(host->env, item_id))
         value = map_get(&host->env->pending, key);
@@ -82,6 +90,14 @@ static sendit_result get(const struct sendit_host *handle, const char *item_id, 
 }
 
 /* ---- for core/run ---- */
+
+sendit_result host_item(struct host_env *env, const char *item)
+{
+    if (item && map_put(&env->items, item, ""))
+        return SENDIT_ENOMEM;
+    env->item = item;
+    return SENDIT_OK;
+}
 
 static int tell_pending(void *ctx, const char *key, const char *value)
 {
@@ -104,7 +120,7 @@ sendit_result host_facts_settle(struct host_env *env, bool keep)
 
 sendit_result host_facts_hold(struct host_env *env, const char *item)
 {
-    return map_put(&env->held, item, "") ? SENDIT_ENOMEM : SENDIT_OK;
+    return map_put(&env->items, item, HELD) ? SENDIT_ENOMEM : SENDIT_OK;
 }
 
 sendit_result host_facts_load(struct host_env *env, const char *item, const char *key,
@@ -120,7 +136,7 @@ void host_facts_clear(struct host_env *env)
 {
     map_clear(&env->facts);
     map_clear(&env->pending);
-    map_clear(&env->held);
+    map_clear(&env->items);
 }
 
 const struct sendit_facts host_facts = {.put = put, .get = get};

@@ -105,7 +105,7 @@ static sendit_result hold(const struct sendit_host *handle, const char *item_id,
     if (!host)
         return SENDIT_EINVAL;
     link = host->env->link;
-    if (!host->env->batch_open || !item_id || !*item_id || strlen(item_id) >= SENDIT_ID_SIZE ||
+    if (!host->env->batch_open || !item_id || !map_get(&host->env->items, item_id) ||
         (verdict != SENDIT_QUARANTINE && verdict != SENDIT_RETRY))
         return table_misuse(host, "The stage called host->hold() with what it does not take", NULL);
     if (host->env->item && !strcmp(item_id, host->env->item))

@@ -24,7 +24,7 @@
 #define HOST_MAX_ORIGINAL 1024 /* bytes of an original identifier */
 #define HOST_MAX_WORD 64       /* of a domain, a key of a fact, a name of metric, event or file */
 #define HOST_MAX_FACT 1024     /* of the value of a fact */
-#define HOST_MAX_FACTS 256     /* of one item by one stage */
+#define HOST_MAX_FACTS 32      /* of one item by one stage */
 #define HOST_MAX_KEY 255       /* of a key of the store */
 #define HOST_MAX_VALUE (1u << 20)
 #define HOST_MAX_AUDIT 65536 /* of one line of the audit ledger */
@@ -74,8 +74,8 @@ struct host_env {
     struct dicom_object *object;    /* of the item in hand */
     struct map facts;               /* of the batch in hand: "ITEM\nKEY" */
     struct map pending;             /* of the item in hand, until its PASS: "KEY" */
-    struct map held;                /* ids of items whose facts are not shown */
-    struct map uids, pseudonyms;    /* made in this batch, and in the crosswalk already */
+    struct map items; /* ids that came in this attempt, and whether their facts are "held" */
+    struct map uids, pseudonyms; /* made in this batch, and in the crosswalk already */
 };
 
 struct host_memory;
@@ -107,6 +107,9 @@ void host_leave(struct host *host);
  * files are core/dicom's: dicom_drop_all(). */
 void host_end_batch(struct host *host);
 
+/* An item comes into hand; with NULL none is.  No other id than one that came so is a stage's to
+ * name. */
+sendit_result host_item(struct host_env *env, const char *item);
 /* Facts of the item in hand wait for its PASS. */
 sendit_result host_facts_settle(struct host_env *env, bool keep);
 /* An item was quarantined, failed or ignored: its facts are not shown any more. */

@@ -373,7 +373,7 @@ static void quarantine_ends_it(void **state)
     assert_int_equal(take(f), WORKER_WENT);
     assert_int_equal(f->states[1].calls, 0);
     assert_decided(f, ITEM_QUARANTINED, "first", "mine.reason");
-    assert_non_null(map_get(&f->worker.env.held, "i1"));
+    assert_string_equal(map_get(&f->worker.env.items, "i1"), "held");
     assert_int_equal(f->worker.env.facts.n, 0);
 }
 

@@ -548,9 +548,9 @@ static void originals_are_due_until_settled(void **state)
 
 /* ---- what services keep ---- */
 
-static int join_fact(void *ctx, const char *item, const char *key, const char *value)
+static int join_fact(void *ctx, const char *key, const char *value)
 {
-    strcat(strcat(strcat(strcat(strcat(ctx, item), ":"), key), "="), value);
+    strcat(strcat(strcat(ctx, key), "="), value);
     strcat(ctx, " ");
     return 0;
 }
@@ -569,8 +569,12 @@ static void facts_belong_to_their_batch(void **state)
     ok(f, ledger_fact_put(f->ledger, "b1", "", "k", "again", &f->err));
     refused(f, ledger_fact_put(f->ledger, "b1", "b2-000001", "k", "v", &f->err), ERR_BATCH,
             "another");
-    ok(f, ledger_facts(f->ledger, "b1", join_fact, text, &f->err));
-    assert_string_equal(text, ":k=again b1-000002:k=v2 ");
+    ok(f, ledger_facts(f->ledger, "b1", "", join_fact, text, &f->err));
+    ok(f, ledger_facts(f->ledger, "b1", "b1-000001", join_fact, text, &f->err));
+    ok(f, ledger_facts(f->ledger, "b1", "b1-000002", join_fact, text, &f->err));
+    assert_string_equal(text, "k=again k=v2 ");
+    refused(f, ledger_facts(f->ledger, "b1", "b2-000001", join_fact, text, &f->err), ERR_BATCH,
+            "another");
     ledger_batch_fini(&one);
     ledger_batch_fini(&two);
 }

@@ -79,7 +79,7 @@ static void open_item(struct fixture *f, const char *patient_id)
     unlink(path);
     dicom_begin(f->object, true);
     f->env.object = f->object;
-    f->env.item = "item1";
+    assert_int_equal(host_item(&f->env, "item1"), SENDIT_OK);
 }
 
 static void set_flags(struct fixture *f, uint32_t flags)
@@ -179,6 +179,15 @@ static const char filled[301] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
                                 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
                                 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
+/* Items that came before. */
+static void know(struct fixture *f)
+{
+    static const char *const ids[] = {"item2", "item3", "item9", NULL};
+
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(host_item(&f->env, ids[i]), SENDIT_OK);
+}
+
 /* ---- the host itself ---- */
 
 static void gives_what_is_declared(void **state)
@@ -230,7 +239,7 @@ static void logs_and_tells_the_time(void **state)
     assert_int_equal(f->link.messages, 0);
     f->h->log(f->h, SENDIT_WARN, "mine.slow", "It is slow.");
     assert_string_equal(f->link.last_message, "|mine1|2|mine.slow|It is slow.");
-    f->env.item = "item1";
+    assert_int_equal(host_item(&f->env, "item1"), SENDIT_OK);
     f->h->log(f->h, 99, NULL, NULL);
     assert_string_equal(f->link.last_message, "item1|mine1|3|stage.said|");
     f->h->log(NULL, SENDIT_WARN, "x", "y");
@@ -246,6 +255,7 @@ static void holds(void **state)
 {
     struct fixture *f = *state;
 
+    know(f);
     assert_int_equal(f->h->hold(f->h, "item9", SENDIT_QUARANTINE, "mine.late", "It was too late."),
                      SENDIT_OK);
     assert_string_equal(f->link.last_hold, "item9|3|mine1|mine.late|It was too late.");
@@ -259,7 +269,8 @@ static void holds(void **state)
     assert_misuse(f, f->h->hold(f->h, NULL, SENDIT_RETRY, "a", "b"));
     assert_misuse(f, f->h->hold(f->h, "", SENDIT_RETRY, "a", "b"));
     assert_misuse(f, f->h->hold(f->h, filled, SENDIT_RETRY, "a", "b"));
-    f->env.item = "item1";
+    assert_misuse(f, f->h->hold(f->h, "item8", SENDIT_RETRY, "a", "b")); /* nobody saw it */
+    assert_int_equal(host_item(&f->env, "item1"), SENDIT_OK);
     assert_misuse(f, f->h->hold(f->h, "item1", SENDIT_RETRY, "a", "b"));
     f->env.batch_open = false;
     assert_misuse(f, f->h->hold(f->h, "item9", SENDIT_RETRY, "a", "b"));
@@ -343,7 +354,7 @@ static void refuses_other_threads(void **state)
     struct fixture *f = *state;
     pthread_t thread;
 
-    f->env.item = "item1";
+    assert_int_equal(host_item(&f->env, "item1"), SENDIT_OK);
     assert_int_equal(pthread_create(&thread, NULL, on_another_thread, f), 0);
     pthread_join(thread, NULL);
     assert_true(f->host.bug);
@@ -700,7 +711,7 @@ static void facts_wait_for_the_pass(void **state)
     struct fixture *f = *state;
     const char *value = NULL;
 
-    f->env.item = "item1";
+    assert_int_equal(host_item(&f->env, "item1"), SENDIT_OK);
     assert_int_equal(host_facts.put(f->h, "item1", "ids.entity", "e1"), SENDIT_OK);
     assert_int_equal(f->link.facts.n, 0);
     assert_int_equal(host_facts.get(f->h, "item1", "ids.entity", &value), SENDIT_OK);
@@ -727,7 +738,8 @@ static void facts_of_others_go_at_once(void **state)
     struct fixture *f = *state;
     const char *value = NULL;
 
-    f->env.item = "item1";
+    know(f);
+    assert_int_equal(host_item(&f->env, "item1"), SENDIT_OK);
     assert_int_equal(host_facts.put(f->h, "item2", "store.object", "o"), SENDIT_OK);
     assert_int_equal(host_facts.put(f->h, NULL, "store.object", "archive"), SENDIT_OK);
     assert_string_equal(map_get(&f->link.facts, "item2/store.object"), "o");
@@ -750,6 +762,7 @@ static void facts_of_held_items_are_hidden(void **state)
     struct fixture *f = *state;
     const char *value = NULL;
 
+    know(f);
     assert_int_equal(host_facts.put(f->h, "item2", "a", "b"), SENDIT_OK);
     assert_int_equal(host_facts.put(f->h, "item3", "a", "b"), SENDIT_OK);
     assert_int_equal(f->h->hold(f->h, "item2", SENDIT_QUARANTINE, "mine.late", ""), SENDIT_OK);
@@ -774,13 +787,15 @@ static void facts_refuse(void **state)
     assert_misuse(f, host_facts.put(f->h, NULL, "a", NULL));
     assert_misuse(f, host_facts.put(f->h, "", "a", "b"));
     assert_misuse(f, host_facts.put(f->h, filled, "a", "b"));
+    assert_misuse(f, host_facts.put(f->h, "item8", "a", "b")); /* nobody saw it */
     assert_misuse(f, host_facts.put(f->h, NULL, "a", too_long));
     too_long[HOST_MAX_FACT] = '\0';
     assert_int_equal(host_facts.put(f->h, NULL, "a", too_long), SENDIT_OK);
     assert_misuse(f, host_facts.get(f->h, NULL, NULL, &value));
     assert_misuse(f, host_facts.get(f->h, NULL, "a", NULL));
-    assert_misuse(f, host_facts.get(f->h, "", "a", &value));
-    f->env.item = "item1";
+    assert_fails(f, host_facts.get(f->h, "", "a", &value), SENDIT_EABSENT);
+    assert_fails(f, host_facts.get(f->h, "item8", "a", &value), SENDIT_EABSENT);
+    assert_int_equal(host_item(&f->env, "item1"), SENDIT_OK);
     for (int i = 0; i < HOST_MAX_FACTS; i++) {
         snprintf(key, sizeof(key), "k%d", i);
         assert_int_equal(host_facts.put(f->h, "item1", key, "v"), SENDIT_OK);
@@ -1081,6 +1096,7 @@ static void works_without_a_link(void **state)
     int64_t since;
     size_t length;
 
+    know(f);
     f->env.link = NULL;
     assert_fails(f, host_store.get(f->h, "a", &value, &length, &revision), SENDIT_EIO);
     assert_fails(f, host_store.put(f->h, "a", "b", 1, 0), SENDIT_EIO);
