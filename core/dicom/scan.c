@@ -349,15 +349,14 @@ static const struct level implicit_little = {.kind = SEQUENCE};
 static int enter_undefined(struct walk *walk, const struct level *top,
                            const struct element *element)
 {
-    bool pixels = element->tag == 0x7fe00010u, other = false;
+    bool pixels = element->tag == 0x7fe00010u;
 
     walk->at += element->header;
     if (strcmp(element->vr, "SQ") == 0 || (!top->explicit_vr && !pixels))
         return push(walk, SEQUENCE, UNDEFINED, top);
     if (strcmp(element->vr, "UN") == 0)
         return push(walk, SEQUENCE, UNDEFINED, &implicit_little);
-    other = strcmp(element->vr, "OB") == 0 || strcmp(element->vr, "OW") == 0;
-    if (other && (pixels || element->tag >> 16 & 1))
+    if (pixels && (strcmp(element->vr, "OB") == 0 || strcmp(element->vr, "OW") == 0))
         return push(walk, FRAGMENTS, UNDEFINED, top);
     return corrupt(walk->refusal, walk->at, "an element that is no sequence has no length");
 }

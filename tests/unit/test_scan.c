@@ -356,7 +356,7 @@ static void depth_in_un_is_bounded(void **state)
 static void wrong_structure_is_corrupt(void **state)
 {
     (void)state;
-    for (int how = 0; how < 24; how++) {
+    for (int how = 0; how < 26; how++) {
         struct maker m = {0};
         const char *code = "dicom.corrupt";
 
@@ -458,6 +458,12 @@ static void wrong_structure_is_corrupt(void **state)
         case 23: /* a private element before its creator */
             make_text(&m, 0x00091001, "LO", "value");
             make_text(&m, 0x00090010, "LO", "CREATOR");
+            break;
+        case 24: /* fragments of what is no pixel data */
+        case 25:
+            make_header(&m, 0x00091001, how & 1 ? "OB" : "OW", UNDEFINED_LENGTH);
+            make_header(&m, ITEM_TAG, "", 0);
+            make_header(&m, SEQUENCE_END_TAG, "", 0);
         }
         assert_reason(&m, code);
     }
