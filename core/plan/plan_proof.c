@@ -440,10 +440,8 @@ static int prove_labels(struct builder *b)
         if (!stage->enabled)
             continue;
         stage->needs_at_finish = stage->needs & ~have & later;
-        /* The policy is about images as they leave: a label that comes at finish comes too late. */
-        if (stage->egress)
-            stage->needs_at_finish &= ~plan->egress_needs;
         stage->needs &= ~stage->needs_at_finish;
+        /* The policy is about images as they leave: a label that comes at finish comes too late. */
         if (stage->egress)
             stage->needs |= plan->egress_needs;
         if (stage->needs & ~have)

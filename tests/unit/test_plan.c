@@ -82,6 +82,9 @@ static const struct sendit_plugin plugins[] = {
     STAGE("late", SENDIT_READS, .after = "file-store"),
     STAGE("native-one", SENDIT_NATIVE),
     STAGE("grants-late", SENDIT_READS, .grants_at_finish = "deid.header"),
+    STAGE("verifies-late", SENDIT_READS, .grants_at_finish = "deid.verified"),
+    STAGE("swaps", SENDIT_REIDENTIFIES, .grants = "deid.header",
+          .grants_at_finish = "deid.verified"),
     STAGE("second-source", SENDIT_SOURCE),
     STAGE("touches", SENDIT_MUTATES),
     STAGE("needs-verified", SENDIT_READS, .needs = "deid.verified"),
@@ -584,6 +587,10 @@ static void nothing_identified_can_leave(void **state)
                          ",{'use':'reidentifier','allow':['reidentifies']}," STORE),
          "1:128: stage 'file-store' hands images out, but 'reidentifier' before it takes "
          "'deid.header' away; move 'reidentifier' behind it or disable it"},
+        {STAGES(IMPORTER "," CHECK "," ANONYMIZER /* what such a stage grants itself is lost, too */
+                         ",{'use':'swaps','allow':['reidentifies']}," STORE),
+         "1:121: stage 'file-store' hands images out, but 'swaps' before it takes "
+         "'deid.header' away; move 'swaps' behind it or disable it"},
         /* what the site adds counts like ours */
         {"{'policy':{'egress_needs':['pixels.checked','ids.replaced','deid.header','site.seen']},"
          "'stages':[" IMPORTER "," CHECK "," ANONYMIZER "," STORE "]}",
@@ -637,6 +644,12 @@ static void the_order_of_stages(void **state)
                       "'needs-verified'}"),
          "1:101: stage 'needs-verified' needs a label, but 'touches' before it takes "
          "'deid.verified' away; move 'touches' behind it or disable it"},
+        {DRY(IMPORTER ",{'use':'verifies-late'},{'use':'touches'},{'use':'needs-verified'}"),
+         "1:84: stage 'needs-verified' needs a label, but 'touches' before it takes "
+         "'deid.verified' away; move 'touches' behind it or disable it"},
+        {DRY(IMPORTER ",{'use':'swaps','allow':['reidentifies']},{'use':'needs-verified'}"),
+         "1:83: stage 'needs-verified' needs a label, but 'swaps' before it takes "
+         "'deid.verified' away; move 'swaps' behind it or disable it"},
         {STAGES(IMPORTER "," CHECK "," ANONYMIZER),
          "1:11: stages: no enabled stage hands images out; enable a store, or write 'dry': true to "
          "check images only"},
@@ -653,6 +666,8 @@ static void the_order_of_stages(void **state)
     assert_int_equal(plan->stages[4].needs, 0); /* granted at finish, asked for at finish */
     assert_int_not_equal(plan->stages[4].needs_at_finish, 0);
     plan_free(plan);
+    plan_free(must_build(DRY(IMPORTER ",{'use':'touches'},{'use':'verifies-late'},{'use':"
+                                      "'needs-verified'}")));
     plan = must_build(DRY(IMPORTER "," CHECK));
     assert_true(plan->dry);
     plan_free(plan);
