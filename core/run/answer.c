@@ -280,7 +280,9 @@ static void stopped(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     const char *said = *text ? text : "The stage did not say why.";
     struct log_who who = {stage, slot->batch.id, NULL};
 
-    log_event(LOG_ERROR, &who, code, "%s", said);
+    /* A place ends the run, whose last word it is: it is not said twice. */
+    if (!run_is_place(code))
+        log_event(LOG_ERROR, &who, code, "%s", said);
     if (ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, said, sv->err)) {
         supervisor_broke(sv);
         return;

@@ -233,7 +233,7 @@ class Places(sendit.Case):
         os.chown(self.site.clean, 0, 0)
         os.chmod(self.site.clean, 0o755)
         result = self.run_sendit("run", prefix=AS_NOBODY, expect=4)
-        self.assertIn("clean", result.err)
+        self.assert_one_sentence(result, "clean", "cannot be written")
         self.assertEqual(os.listdir(self.site.clean), [])
         # Nothing is lost: with the place mended, the images are stored.
         os.chown(self.site.clean, 65534, 65534)
@@ -262,7 +262,7 @@ class Places(sendit.Case):
         self.site.add_images(20, size=128)
         self.mount(self.site.clean, 200 * 1024)
         result = self.run_sendit("run", expect=4)
-        self.assertRegex(result.err, "room|space|full")
+        self.assert_one_sentence(result, "There is no room in", "clean")
         # No partial file: what is there is whole.
         for path in sendit.images(self.site.clean):
             self.assertGreaterEqual(os.path.getsize(path), 128 * 128 * 2)
@@ -288,7 +288,7 @@ class Places(sendit.Case):
         free = os.statvfs(self.site.folder)
         more = free.f_bavail * free.f_frsize * 4 // (1 << 30) + 1
         result = self.run_sendit("run", "--set", "run.min_free=%dGiB" % more, expect=4)
-        self.assertRegex(result.err, "min_free|room|free")
+        self.assert_one_sentence(result, "run.min_free", "make room")
         self.run_json()
         self.assertEqual(self.site.counts()["stored"], 2)
 

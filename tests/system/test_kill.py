@@ -6,6 +6,7 @@ numbers.  What a kill cannot show is a loss of power; for that, the order of syn
 """
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -54,32 +55,48 @@ def left_behind(site):
 
 
 class Kill(sendit.Case):
+    """Each run is disturbed twice: with originals that stay, and with originals that are moved
+    when their batch is done, where what is not durable yet would be lost."""
+
+    RUN = ("run", "--json", "--workers", "2")
+    MOVE = ("--set", "importer.when_done=move", "--set", "importer.done_folder=done")
+
     def setUp(self):
         super().setUp()
         fill(self.site)
-        began = time.monotonic()
-        self.answer = self.run_json("--workers", "2")
-        self.seconds = time.monotonic() - began
-        self.clean = sendit.tree(self.site.clean)
-        self.counts = self.site.counts()
-        self.data = sendit.tree(self.site.data)
+        self.wanted = {}
+        for how in ((), self.MOVE):
+            site = twin(self, self.site)
+            began = time.monotonic()
+            self.run_json(*self.RUN[2:], *how, site=site)
+            self.seconds = time.monotonic() - began
+            self.wanted[how] = self.end_state(site)
+        self.assertTrue(self.wanted[self.MOVE][3])
+        self.assertEqual(self.wanted[()][1], sendit.tree(self.site.data))
 
-    def finish(self, site):
-        """Run until nothing waits, then compare with the undisturbed site."""
+    @staticmethod
+    def end_state(site):
+        """Output, originals, counts, what was moved."""
+        return (sendit.tree(site.clean), sendit.tree(site.data), site.counts(),
+                sendit.tree(site.path("done")))
+
+    def finish(self, site, how=()):
+        """Run until nothing waits, then compare with the undisturbed run."""
         for _ in range(3):
-            result = site.sendit("run", "--json", "--workers", "2")
+            result = site.sendit(*self.RUN, *how)
             self.assert_sound(result)
             self.assertEqual(result.status, 0, str(result))
             if not site.counts()["waiting"]:
                 break
-        self.assertEqual(self.counts, site.counts())
-        self.assertEqual(self.clean, sendit.tree(site.clean))
-        self.assertEqual(self.data, sendit.tree(site.data))
         self.assertEqual(left_behind(site), [])
+        for name, is_so, wanted in zip(("clean", "data", "counts", "done"), self.end_state(site),
+                                       self.wanted[how]):
+            self.assertEqual(wanted, is_so, name)
 
-    def kill_one(self, site, moment, chance):
+    def kill_one(self, site, how, moment, chance):
         """Start a run, kill its supervisor or one of its workers after `moment` seconds."""
-        process = site.start("run", "--json", "--workers", "2")
+        process = site.start(*self.RUN, *how)
+        workers = []
         try:
             time.sleep(moment)
             workers = children(process.pid)
@@ -104,16 +121,17 @@ class Kill(sendit.Case):
         chance = random.Random(SEED)
         done = 0
         while done < KILLS:
-            site = twin(self, self.site)
+            site, how = twin(self, self.site), chance.choice(((), self.MOVE))
             kills = chance.randint(1, 4)
             for _ in range(min(kills, KILLS - done)):
                 # Most in the midst of the work, some while it starts.
                 moment = self.seconds * chance.uniform(0 if chance.random() < 0.2 else 0.3, 1)
                 with self.subTest(kill=done, seed=SEED, moment="%.4f" % moment):
-                    self.kill_one(site, moment, chance)
+                    self.kill_one(site, how, moment, chance)
                 done += 1
-            with self.subTest(kills=done, seed=SEED):
-                self.finish(site)
+            with self.subTest(kills=done, seed=SEED, moved=bool(how)):
+                self.finish(site, how)
+            shutil.rmtree(site.folder)
 
     def test_stop_by_signal_and_go_on(self):
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
