@@ -117,7 +117,8 @@ sendit_result dicom_json(struct sendit_dataset *ds, const char **ret_json);
 sendit_result dicom_view(struct sendit_dataset *ds, const struct sendit_file **ret_file);
 /* The same with memory and descriptor of its own, until dicom_drop(). */
 sendit_result dicom_keep(struct sendit_dataset *ds, const struct sendit_file **ret_file);
-void dicom_drop(const struct sendit_file *kept);
+/* False if `kept` is none of them: dropped before, or no such file at all.  NULL is fine. */
+bool dicom_drop(struct dicom *dicom, const struct sendit_file *kept);
 /* All that dicom_keep() made and nobody dropped: at the end of a batch. */
 void dicom_drop_all(struct dicom *dicom);
 

@@ -63,15 +63,13 @@ struct dicom {
 
 enum class Pixels { none, kept, emptied };
 
-/* A virtual file and what it stands on; `file` comes first, so that dicom_drop() finds the rest. */
+/* A virtual file and what it stands on. */
 struct View {
     struct sendit_file file;
     struct sendit_part parts[SENDIT_FILE_PARTS];
     struct buf head, tail;
-    int fd;              /* its own, or -1 */
-    struct dicom *owner; /* of one that dicom_keep() made, else NULL */
+    int fd; /* its own, or -1 */
 };
-static_assert(offsetof(View, file) == 0, "dicom_drop() casts");
 
 struct dicom_object {
     struct dicom *dicom = nullptr;

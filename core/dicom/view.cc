@@ -387,9 +387,8 @@ sendit_result dicom_keep(struct sendit_dataset *ds, const struct sendit_file **r
         for (uint32_t i = 0; i < view->file.n_parts; i++)
             if (!view->parts[i].data)
                 view->parts[i].fd = view->fd;
-        view->owner = ds->object->dicom;
         try {
-            view->owner->kept.push_back(view);
+            ds->object->dicom->kept.push_back(view);
         } catch (...) {
             free_view(view);
             throw;
@@ -399,15 +398,16 @@ sendit_result dicom_keep(struct sendit_dataset *ds, const struct sendit_file **r
     });
 }
 
-void dicom_drop(const struct sendit_file *kept)
+bool dicom_drop(struct dicom *dicom, const struct sendit_file *kept)
 {
-    auto *view = reinterpret_cast<View *>(const_cast<struct sendit_file *>(kept));
+    auto &all = dicom->kept;
+    auto at = std::find_if(all.begin(), all.end(), [&](View *view) { return &view->file == kept; });
 
-    if (!view)
-        return;
-    auto &all = view->owner->kept;
-    all.erase(std::remove(all.begin(), all.end(), view), all.end());
-    free_view(view);
+    if (at == all.end())
+        return kept == nullptr;
+    free_view(*at);
+    all.erase(at);
+    return true;
 }
 
 void dicom_drop_all(struct dicom *dicom)

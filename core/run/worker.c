@@ -504,6 +504,7 @@ static int make_stages(struct worker *worker, const struct setup *setup, struct 
     worker->env = (struct host_env){.plan = worker->plan,
                                     .link = &worker->link.table,
                                     .key = worker->has_key ? &worker->key : NULL,
+                                    .dicom = worker->dicom,
                                     .filters = setup->filters,
                                     .scratch = setup->scratch};
     for (size_t i = 0; i < worker->plan->n_stages; i++) {

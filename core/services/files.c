@@ -17,8 +17,10 @@ static sendit_result keep(struct sendit_dataset *ds, const struct sendit_file **
 
 static void drop(const struct sendit_host *handle, const struct sendit_file *kept)
 {
-    if (table_enter(handle))
-        dicom_drop(kept);
+    struct host *host = table_enter(handle);
+
+    if (host && kept && !(host->env->dicom && dicom_drop(host->env->dicom, kept)))
+        table_misuse(host, "The stage dropped a file that is not kept", NULL);
 }
 
 const struct sendit_files host_files = {.view = view, .keep = keep, .drop = drop};

@@ -71,6 +71,7 @@ struct host_env {
     const char *scratch;            /* folder for spool files, 0700 */
     const char *batch, *item;       /* ids in hand, NULL outside */
     bool batch_open;                /* between begin() and the return of finish() or abandon() */
+    struct dicom *dicom;            /* that has the kept files; NULL in check() */
     struct dicom_object *object;    /* of the item in hand */
     struct map facts;               /* of the batch in hand: "ITEM\nKEY" */
     struct map pending;             /* of the item in hand, until its PASS: "KEY" */

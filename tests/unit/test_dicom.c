@@ -817,8 +817,9 @@ static void what_is_kept_outlives_the_object(void **state)
         buf_fini(&before);
         buf_fini(&after);
     }
-    dicom_drop(kept[0]);
-    dicom_drop(NULL);
+    assert_true(dicom_drop(dicom, kept[0]));
+    assert_false(dicom_drop(dicom, kept[0])); /* no longer one of its own */
+    assert_true(dicom_drop(dicom, NULL));
     dicom_drop_all(dicom);
 }
 

@@ -126,6 +126,7 @@ static int setup(void **state)
     f->dicom = dicom_new(&limits, f->folder, &err);
     assert_non_null(f->dicom);
     f->env = (struct host_env){.link = &f->link.table,
+                               .dicom = f->dicom,
                                .key = &f->key,
                                .filters = SENDIT_SOURCE_DIR "/filters",
                                .scratch = f->folder,
@@ -471,6 +472,12 @@ static void dicom_refuses_nothing_at_all(void **state)
     assert_int_equal(host_files.keep(ds, &file), SENDIT_OK);
     assert_true(file->total > 132);
     host_files.drop(f->h, file);
+    assert_false(f->host.bug);
+    host_files.drop(f->h, file); /* twice */
+    assert_misuse(f, SENDIT_EINVAL);
+    assert_int_equal(host_files.view(ds, &file), SENDIT_OK);
+    host_files.drop(f->h, file); /* a view is not kept */
+    assert_misuse(f, SENDIT_EINVAL);
     dicom_end(f->object, false);
 }
 
