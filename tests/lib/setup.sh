@@ -12,7 +12,7 @@ die() {
 packages_to_run="g++ cmake ninja-build pkg-config libdcmtk-dev libjansson-dev libsqlite3-dev
     libssl-dev zlib1g-dev python3 python3-numpy python3-pydicom"
 packages_to_test="$packages_to_run libcmocka-dev clang clang-format libclang-rt-14-dev dcmtk
-    dicom3tools libgdcm-tools dcm2niix util-linux"
+    dicom3tools libgdcm-tools dcm2niix man-db util-linux"
 
 # install_packages NAME...: one call of apt-get, and only if something is missing.
 install_packages() {

@@ -141,7 +141,7 @@ class Site:
     """A folder with data, clean, state and pipeline.json; the current folder of its runs."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.program = folder, program()
         self.data, self.clean = self.path("data"), self.path("clean")
         self.state = self.path("state")
         os.mkdir(self.data)
@@ -204,7 +204,7 @@ class Site:
     # ---- running ----
 
     def start(self, *args, prefix=(), **popen):
-        return subprocess.Popen(list(prefix) + [program()] + list(args), cwd=self.folder,
+        return subprocess.Popen(list(prefix) + [self.program] + list(args), cwd=self.folder,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, **popen)
 
@@ -253,6 +253,19 @@ class Case(unittest.TestCase):
 
     def new_site(self):
         return Site(self.new_folder())
+
+    def as_nobody(self):
+        """Give the site to user nobody; returns what makes a command run as that user.  The
+        program is installed for it: the tree may lie where only its owner can look."""
+        if not is_root() or not shutil.which("setpriv"):
+            self.skipTest("only root can become another user")
+        prefix = os.path.join(self.folder, "installed")
+        subprocess.run(["cmake", "--install", os.path.dirname(self.site.program), "--prefix",
+                        prefix], check=True, stdout=subprocess.DEVNULL)
+        self.site.program = os.path.join(prefix, "bin", "sendit")
+        os.chmod(self.folder, 0o755)
+        subprocess.run(["chown", "-R", "65534:65534", self.site.folder], check=True)
+        return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
     # ---- asserting ----
 

@@ -10,8 +10,6 @@ import unittest
 import malformed
 import sendit
 
-AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-
 
 class Files(sendit.Case):
     """One bad file beside one good one: the good one is stored, the bad one is held."""
@@ -159,32 +157,18 @@ class Places(sendit.Case):
         self.assertNotEqual(result.status, 0)
         self.assert_one_sentence(result, "data/study1/IM00001")
 
-    def given_away(self):
-        """The site as user nobody's; None if that cannot be."""
-        if not sendit.is_root() or not shutil.which("setpriv"):
-            self.skipTest("only root can become another user")
-        os.chmod(self.folder, 0o755)
-        for place, folders, files in os.walk(self.site.folder):
-            os.chown(place, 65534, 65534)
-            for name in folders + files:
-                os.chown(os.path.join(place, name), 65534, 65534)
-        probe = subprocess.run(AS_NOBODY + [sendit.program(), "--version"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        if probe.returncode:
-            self.skipTest("user nobody may not run %s" % sendit.program())
-
     def test_unreadable_file(self):
         self.site.add_images(2)
-        self.given_away()
+        nobody = self.as_nobody()
         path = os.path.join(self.site.data, "study1", "IM00002")
         os.chown(path, 0, 0)
         os.chmod(path, 0o600)
-        answer = self.run_json(prefix=AS_NOBODY, expect=1)
+        answer = self.run_json(prefix=nobody, expect=1)
         self.assert_counts(answer, stored=1, failed=1)
         self.assert_reasons(answer, import__unreadable=1)
         # Made readable, it is taken by the next run.
         os.chown(path, 65534, 65534)
-        self.assertEqual(self.run_json(prefix=AS_NOBODY)["stored"], 1)
+        self.assertEqual(self.run_json(prefix=nobody)["stored"], 1)
 
     def test_error_with_move_marks_a_folder(self):
         """NAME.err, but for a folder that was named, and one with batches inside it."""
@@ -195,17 +179,17 @@ class Places(sendit.Case):
             with open(bad[-1], "w"):
                 pass
         self.site.add(sendit.make_image(9), "whole", "inside", "IM1")
-        self.given_away()
+        nobody = self.as_nobody()
         for path in bad:
             os.chown(path, 0, 0)
             os.chmod(path, 0o600)
         move = ["--set", "importer.when_done=move", "--set", "importer.done_folder=done"]
-        self.assert_counts(self.run_json(*move, prefix=AS_NOBODY, expect=1), stored=4, failed=3)
+        self.assert_counts(self.run_json(*move, prefix=nobody, expect=1), stored=4, failed=3)
         self.assertEqual(sorted(os.listdir(self.site.data)), ["BAD", "IM1", "leaf.err", "whole"])
         self.assertEqual(sorted(os.listdir(os.path.join(self.site.data, "whole"))), ["BAD", "IM1"])
         self.assertEqual(list(sendit.tree(self.site.path("done"))), ["data/whole/inside/IM1"])
         # What is marked is left alone.
-        answer = self.run_json(*move, prefix=AS_NOBODY, expect=1)
+        answer = self.run_json(*move, prefix=nobody, expect=1)
         self.assert_counts(answer, failed=2)
 
     def test_named_folder_stays_when_it_is_empty(self):
@@ -218,10 +202,10 @@ class Places(sendit.Case):
     def test_unreadable_subfolder(self):
         self.site.add_images(1)
         self.site.add_images(1, study=2)
-        self.given_away()
+        nobody = self.as_nobody()
         os.chown(os.path.join(self.site.data, "study2"), 0, 0)
         os.chmod(os.path.join(self.site.data, "study2"), 0o700)
-        result = self.site.sendit("run", "--json", prefix=AS_NOBODY)
+        result = self.site.sendit("run", "--json", prefix=nobody)
         self.assert_sound(result)
         self.assertNotEqual(result.status, 0, "an unreadable folder was passed over in silence")
         os.chmod(os.path.join(self.site.data, "study2"), 0o755)
@@ -229,15 +213,15 @@ class Places(sendit.Case):
     def test_read_only_output(self):
         self.site.add_images(2)
         os.mkdir(self.site.clean)
-        self.given_away()
+        nobody = self.as_nobody()
         os.chown(self.site.clean, 0, 0)
         os.chmod(self.site.clean, 0o755)
-        result = self.run_sendit("run", prefix=AS_NOBODY, expect=4)
+        result = self.run_sendit("run", prefix=nobody, expect=4)
         self.assert_one_sentence(result, "clean", "cannot be written")
         self.assertEqual(os.listdir(self.site.clean), [])
         # Nothing is lost: with the place mended, the images are stored.
         os.chown(self.site.clean, 65534, 65534)
-        self.run_json(prefix=AS_NOBODY)
+        self.run_json(prefix=nobody)
         self.assertEqual(len(sendit.images(self.site.clean)), 2)
 
     def test_output_that_is_a_file(self):

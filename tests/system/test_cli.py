@@ -2,7 +2,6 @@
 """The commands that show things: what they say, how they end, and whom they tell it."""
 import os
 import re
-import shutil
 import subprocess
 import unittest
 
@@ -377,18 +376,6 @@ class Ledger(sendit.Case):
                          r"b1-000001 +failed +core +import\.unreadable")
         self.assertRegex(self.run_sendit("status", prefix=prefix).out, r"ERROR: 1; why: sendit log")
 
-    def as_nobody(self):
-        """What makes a command run as user nobody, whose the site is now."""
-        prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        os.chmod(self.folder, 0o755)
-        for place, folders, files in os.walk(self.site.folder):
-            for name in [""] + folders + files:
-                os.chown(os.path.join(place, name), 65534, 65534)
-        if not shutil.which("setpriv") or self.site.sendit("--version", prefix=prefix).status:
-            self.skipTest("user nobody may not run %s" % sendit.program())
-        return prefix
-
-
     def test_why_a_batch_waits(self):
         """A place that cannot be used puts the batch back; status says what stands in its way."""
         self.site.add_images(2)
@@ -402,7 +389,6 @@ class Ledger(sendit.Case):
         self.assertRegex(text, r"(?m)^waits +stage +reason$")
         self.assertRegex(text, r"(?m)^b1 +file-store +file\.place ")
         self.assertIn("QUEUE: 1; the next sendit run takes what waits.", text)
-
 
 class Manual(unittest.TestCase):
     """The pages for operators name every reason code that an image can end with, and no other."""
@@ -427,7 +413,6 @@ class Manual(unittest.TestCase):
                             source |= set(re.findall('"' + pattern + '"', file.read()))
         self.assertEqual(page - source, set(), "on the page, but not in the source")
         self.assertEqual(source - page - self.OTHERS, set(), "in the source, but not on the page")
-
 
 if __name__ == "__main__":
     unittest.main()
