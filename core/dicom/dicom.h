@@ -26,8 +26,10 @@
 extern "C" {
 #endif
 
-#define DICOM_MAX_DEPTH 64               /* sequences in each other */
-#define DICOM_MAX_HEADER (1024ull << 20) /* bytes that are not pixel data, of one object */
+#define DICOM_MAX_DEPTH 64 /* sequences in each other */
+/* Bytes that are not pixel data, of one object.  An edited object stands in memory three times: as
+ * it was read, as DCMTK has it, as it is written. */
+#define DICOM_MAX_HEADER (256ull << 20)
 #define DICOM_IMPLEMENTATION_UID "2.25.302837263254934203562373942098273651281"
 #define DICOM_IMPLEMENTATION_VERSION "SENDIT_0_1" /* SH, up to 16 characters */
 

@@ -28,6 +28,13 @@ int refuse(struct dicom_refusal *refusal, int what, const char *code, const char
     return -1;
 }
 
+/* Trying again would not help: what a worker may have is set. */
+int refuse_memory(struct dicom_refusal *refusal)
+{
+    return refuse(refusal, DICOM_QUARANTINED, "dicom.too_large",
+                  "it needs more memory than run.worker_memory allows");
+}
+
 /* Why the file could not be opened or read; errno says it. */
 int refuse_errno(struct dicom_refusal *refusal)
 {
@@ -209,7 +216,7 @@ int open_scanned(struct dicom_object *object, const struct stat *st, struct dico
     buf_add(&scan->head, scan->tail.data, scan->tail.len);
     buf_fini(&scan->tail);
     if (scan->head.failed)
-        return refuse(refusal, DICOM_FAILED, "import.io", "no memory to read it");
+        return refuse_memory(refusal);
     object->xfer = dcmtk_syntax(scan->syntax);
     object->pixels = scan->has_pixels ? Pixels::kept : Pixels::none;
     if (parse_dataset(object))
@@ -410,7 +417,7 @@ int dicom_open(struct dicom *dicom, const char *path, struct dicom_object **ret_
     try {
         return open_object(dicom, path, ret_object, ret_stat, refusal);
     } catch (const std::bad_alloc &) {
-        return refuse(refusal, DICOM_FAILED, "import.io", "no memory to read it");
+        return refuse_memory(refusal);
     } catch (...) {
         return refuse(refusal, DICOM_QUARANTINED, "dicom.corrupt", "DCMTK cannot read it");
     }

@@ -210,7 +210,8 @@ static int keep_to(struct kept *kept, uint64_t upto, struct dicom_refusal *refus
                       (unsigned long long)kept->max);
     want = upto + BLOCK > kept->source->size ? kept->source->size : upto + BLOCK;
     if (!buf_reserve(buf, (size_t)(want - have)))
-        return refuse(refusal, DICOM_FAILED, "import.io", "no memory to read it");
+        return refuse(refusal, DICOM_QUARANTINED, "dicom.too_large",
+                      "it needs more memory than run.worker_memory allows");
     if (read_at(kept->source, have, buf->data + buf->len, (size_t)(want - have), refusal))
         return -1;
     buf->len += (size_t)(want - have);

@@ -354,6 +354,8 @@ static int scan_member(struct scan *s, struct json_node *object)
     member = add_node(s);
     if (!member)
         return no_memory(s);
+    if (member->index >= JSON_DOC_MAX_MEMBERS)
+        return fail(s, "an object has at most 1000 members");
     member->key_line = s->line;
     member->key_col = s->col;
     if (scan_string(s) || take_key(s, member, start))

@@ -16,6 +16,8 @@
 
 #include "base/err.h"
 
+#define JSON_DOC_MAX_MEMBERS 1000 /* of one object: each is compared with those before it */
+
 struct json_node {
     json_t *value; /* borrowed from the document */
     char *key;     /* of a member of an object, else NULL */

@@ -893,6 +893,12 @@ static void too_many_of_anything(void **state)
     plan_free(must_build(text));
     strcpy(text + n, "," ANONYMIZER "]}");
     refused(text, "pipeline.json:1:22: stages: 1 to 64 entries were expected, here are 65");
+    n = (size_t)sprintf(text, "{'k':0");
+    for (int i = 0; i < 1000; i++)
+        n += (size_t)sprintf(text + n, ",'k%d':0", i);
+    strcpy(text + n, "}");
+    assert_null(build(text));
+    assert_non_null(strstr(err.text, ": an object has at most 1000 members"));
     n = (size_t)sprintf(text, "{'policy':{'egress_needs':['pixels.checked','ids.replaced',"
                               "'deid.header'");
     for (int i = 0; i < PLAN_MAX_LABELS; i++)
