@@ -56,11 +56,11 @@ static const struct sendit_option store_options[] = {
     {.name = "token", .type = SENDIT_OPT_SECRET, .help = "A secret."},
 };
 
-#define STAGE(n, f, ...)                                                                           \
+#define STAGE(n, ...)                                                                              \
     {                                                                                              \
         .magic = SENDIT_MAGIC, .abi = SENDIT_ABI, .size = sizeof(struct sendit_plugin),            \
-        .option_size = sizeof(struct sendit_option), .flags = (f), .name = n, .version = "1.0.0",  \
-        .summary = n, .open = open_none, .close = close_none, __VA_ARGS__                          \
+        .option_size = sizeof(struct sendit_option), .name = n, .version = "1.0.0", .summary = n,  \
+        .open = open_none, .close = close_none, .flags = __VA_ARGS__                               \
     }
 #define N(a) .n_options = sizeof(a) / sizeof((a)[0]), .options = (a)
 
@@ -816,9 +816,7 @@ static void settings_that_are_none(void **state)
 
 static void folders_of_the_command_line(void **state)
 {
-    const char *folders[] = {"one", "/two/",
-                             "thr\xe9"
-                             ""};
+    const char *folders[] = {"one", "/two/", "thr\xe9"};
     char cwd[PATH_MAX], path[PATH_MAX + 32];
     struct plan *plan;
 
