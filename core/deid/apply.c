@@ -229,16 +229,18 @@ static bool is_character_set(const struct at *at)
     return true;
 }
 
-/* Terms of the standard without which an object is not what it was.  Somebody may be called so: the
- * term does not tell. */
+/* Terms of the standard without which an object is not what it was, and parts of the body. Somebody
+ * may be called so, research data often is: the term does not tell. */
 static bool is_term(struct value_span one)
 {
     static const char *const terms[] = {
-        "AXIAL",    "CODE",      "COMPOSITE",     "CONTAINER", "CONTAINS", "DATE",
-        "DATETIME", "DERIVED",   "IMAGE",         "LOCALIZER", "MIXED",    "NONE",
-        "ORIGINAL", "OTHER",     "PALETTE COLOR", "PNAME",     "PRIMARY",  "SCOORD",
-        "SCOORD3D", "SECONDARY", "SINGLE",        "TABLE",     "TCOORD",   "TEXT",
-        "TIME",     "UIDREF",    "VOLUME",        "WAVEFORM",  "SEPARATE"};
+        "ABDOMEN",   "AXIAL",    "BRAIN",    "BREAST",   "CHEST",         "CODE",     "COMPOSITE",
+        "CONTAINER", "CONTAINS", "DATE",     "DATETIME", "DERIVED",       "HEAD",     "HEADNECK",
+        "HEART",     "IMAGE",    "KIDNEY",   "LIVER",    "LOCALIZER",     "LUNG",     "MIXED",
+        "NECK",      "NONE",     "ORIGINAL", "OTHER",    "PALETTE COLOR", "PELVIS",   "PNAME",
+        "PRIMARY",   "PROSTATE", "SCOORD",   "SCOORD3D", "SECONDARY",     "SEPARATE", "SINGLE",
+        "SPINE",     "TABLE",    "TCOORD",   "TEXT",     "TIME",          "UIDREF",   "VOLUME",
+        "WAVEFORM",  "WHOLEBODY"};
 
     for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++)
         if (strlen(terms[i]) == one.len && !memcmp(terms[i], one.text, one.len))
