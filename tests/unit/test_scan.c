@@ -183,6 +183,20 @@ static void zeros_at_the_end_are_dropped(void **state)
     }
 }
 
+static void zeros_alone_are_no_data_set(void **state)
+{
+    static const char zeros[64];
+
+    (void)state;
+    for (size_t n = 0; n <= sizeof(zeros); n++) {
+        struct maker m = {0};
+
+        make_meta(&m, EXPLICIT);
+        buf_add(&m.buf, zeros, n);
+        assert_reason(&m, "dicom.truncated");
+    }
+}
+
 static void a_wrong_group_length_does_not_matter(void **state)
 {
     const unsigned char wrong[] = {0, 1, 0x7f, 0xff};
@@ -570,6 +584,7 @@ int main(void)
         cmocka_unit_test(fragments_are_walked_not_searched),
         cmocka_unit_test(pixel_data_in_a_sequence_is_not_the_image),
         cmocka_unit_test(zeros_at_the_end_are_dropped),
+        cmocka_unit_test(zeros_alone_are_no_data_set),
         cmocka_unit_test(a_wrong_group_length_does_not_matter),
         cmocka_unit_test(files_without_preamble_or_meta_group_tell_themselves),
         cmocka_unit_test(a_meta_group_without_preamble_is_read),
