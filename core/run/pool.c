@@ -272,13 +272,18 @@ static void item_in_hand(struct supervisor *sv, const struct slot *slot,
         ret_item[0] = '\0';
 }
 
+/* Was it killed, and not by us? */
+static bool is_from_outside(const struct slot *slot, int status)
+{
+    return !slot->timed_out && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
 static void blame(struct supervisor *sv, struct slot *slot, int status)
 {
     const struct plan *plan = sv->options->plan;
     int32_t index = atomic_load(&slot->page->stage);
     bool known = index >= 0 && (size_t)index < plan->n_stages;
     const char *stage = known ? plan->stages[index].id : "core";
-    bool outside = !slot->timed_out && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     char item[SENDIT_ID_SIZE], how[80];
     struct trouble *trouble;
     struct log_who who = {stage, slot->batch.id, item};
@@ -294,7 +299,7 @@ static void blame(struct supervisor *sv, struct slot *slot, int status)
     log_event(LOG_WARN, &who, "worker.died", "A worker was lost: the stage %s.", how);
     if (item[0] && ledger_item_tried(sv->ledger, item, &tries, sv->err))
         supervisor_broke(sv);
-    if (outside)
+    if (is_from_outside(slot, status))
         trouble->kills++;
     else
         trouble->crashes++;
@@ -305,9 +310,12 @@ static void blame(struct supervisor *sv, struct slot *slot, int status)
 }
 
 /* A worker that had no batch. */
-static void bury_without_batch(struct supervisor *sv, struct slot *slot)
+static void bury_without_batch(struct supervisor *sv, struct slot *slot, int status)
 {
-    if (slot->source && !sv->fed)
+    if (slot->source && !sv->fed && is_from_outside(slot, status) && !sv->signal && !sv->fatal &&
+        ++sv->source_kills < SUPERVISOR_MAX_KILLS)
+        sv->source_lost = true; /* what it fed stands, the rest is fed again */
+    else if (slot->source && !sv->fed)
         supervisor_fatal(sv, ERR_BATCH, "the source ended before it had fed everything; what it "
                                         "fed is in QUEUE");
     else if (slot->state == SLOT_STARTING && ++sv->early_deaths >= 3)
@@ -350,7 +358,7 @@ void pool_bury(struct supervisor *sv, struct slot *slot)
         put_back(sv, slot);
         supervisor_commit(sv);
     } else if (slot->state != SLOT_CLOSING) {
-        bury_without_batch(sv, slot);
+        bury_without_batch(sv, slot, status);
     }
     free_slot(slot);
 }

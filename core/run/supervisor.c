@@ -338,17 +338,23 @@ static void show_progress(struct supervisor *sv)
     supervisor_event(sv, &event);
 }
 
-/* Let the source feed everything there is. */
+/* Let the source feed everything there is.  Killed from outside it begins again: batches that it
+ * closed stand and are known by then. */
 static void feed(struct supervisor *sv)
 {
-    struct slot *slot = pool_spawn(sv, true);
+    do {
+        struct slot *slot;
 
-    while (slot && sv->slots) {
-        turn(sv, commit_in_time(sv));
-        if (sv->hurry)
-            pool_kill(sv);
-    }
-    ledger_feed_forget(sv->ledger);
+        sv->source_lost = false;
+        sv->found = 0;
+        slot = pool_spawn(sv, true);
+        while (slot && sv->slots) {
+            turn(sv, commit_in_time(sv));
+            if (sv->hurry)
+                pool_kill(sv);
+        }
+        ledger_feed_forget(sv->ledger);
+    } while (sv->source_lost && !stopping(sv));
     sv->fed = true;
     supervisor_commit(sv);
 }

@@ -60,6 +60,8 @@ struct supervisor {
     int n_workers;
     bool queue_empty;    /* the last claim found nothing */
     bool fed;            /* the source is through */
+    bool source_lost;    /* it was killed from outside: start it again */
+    unsigned source_kills;
     unsigned early_deaths;
     char *key_path;      /* of the site key, or NULL */
     struct identity_key key;
