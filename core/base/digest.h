@@ -13,7 +13,7 @@
 #define DIGEST_SIZE 32
 #define DIGEST_HEX 65 /* with its NUL */
 
-struct digest; /* one running SHA-256 */
+struct digest;                   /* one running SHA-256 */
 struct digest *digest_new(void); /* NULL without memory; digest_free() ends it */
 int digest_add(struct digest *, const void *data, size_t len);
 /* Writes the hex form and starts anew. */

@@ -14,11 +14,11 @@
 
 enum err_code {
     ERR_NONE = 0,
-    ERR_BATCH = 1,    /* a batch is in ERROR, a finding, a red case */
-    ERR_USAGE = 2,    /* the command line */
-    ERR_REFUSED = 3,  /* pipeline, plugin, recipe, key or state: before any file was touched */
-    ERR_PLACE = 4,    /* no room, or a place that cannot be read or written */
-    ERR_AWAY = 75     /* a service is away */
+    ERR_BATCH = 1,   /* a batch is in ERROR, a finding, a red case */
+    ERR_USAGE = 2,   /* the command line */
+    ERR_REFUSED = 3, /* pipeline, plugin, recipe, key or state: before any file was touched */
+    ERR_PLACE = 4,   /* no room, or a place that cannot be read or written */
+    ERR_AWAY = 75    /* a service is away */
 };
 
 struct err {

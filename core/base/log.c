@@ -87,8 +87,8 @@ static void add_plain(struct buf *line, enum log_level level, const struct log_w
     buf_str(line, "\n");
 }
 
-void log_event(enum log_level level, const struct log_who *who, const char *event,
-               const char *text, ...)
+void log_event(enum log_level level, const struct log_who *who, const char *event, const char *text,
+               ...)
 {
     struct buf line = {0};
     char said[1200];

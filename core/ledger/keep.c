@@ -192,10 +192,10 @@ int ledger_crosswalk_get(struct ledger *ledger, const char *domain, const char *
 int ledger_crosswalk_note(struct ledger *ledger, const char *domain, const char *original,
                           const char *pseudonym, struct err *err)
 {
-    return db_write(ledger, SQL_CROSSWALK_PUT,
-                    DB_ARGS(db_text(domain), db_text(original), db_text(pseudonym),
-                            db_int(db_now_ms())),
-                    err) < 0
+    return db_write(
+               ledger, SQL_CROSSWALK_PUT,
+               DB_ARGS(db_text(domain), db_text(original), db_text(pseudonym), db_int(db_now_ms())),
+               err) < 0
                ? -1
                : 0;
 }

@@ -95,8 +95,8 @@ struct ledger_file {
     const char *path;
     uint64_t dev, ino, size;
     int64_t mtime_ns;
-    const char *ignored;  /* reason code, or NULL: to be processed */
-    bool failed;          /* could not even be looked at: `ignored` has the reason code */
+    const char *ignored; /* reason code, or NULL: to be processed */
+    bool failed;         /* could not even be looked at: `ignored` has the reason code */
 };
 int ledger_feed_open(struct ledger *ledger, const char *key, struct err *err);
 int ledger_feed_add(struct ledger *ledger, const struct ledger_file *file, struct err *err);
@@ -119,10 +119,10 @@ struct ledger_batch {
     char *continues; /* id of the first batch of that key, or NULL */
     int state;       /* enum ledger_batch_state */
     uint32_t attempt;
-    int when_done;   /* SENDIT_LEAVE, ... */
+    int when_done; /* SENDIT_LEAVE, ... */
     char *done_folder;
     int64_t queued_ms, started_ms, finished_ms; /* wall clock, 0 for not yet */
-    uint64_t bytes;  /* of its files */
+    uint64_t bytes;                             /* of its files */
     struct ledger_counts counts;
 };
 void ledger_batch_fini(struct ledger_batch *batch);
@@ -142,14 +142,14 @@ struct ledger_item {
     const char *id, *batch, *path;
     uint64_t dev, ino, size;
     int64_t mtime_ns;
-    int state;           /* enum ledger_item_state */
-    uint32_t attempt;    /* tries so far */
-    const char *stage;   /* that decided, or "" */
+    int state;         /* enum ledger_item_state */
+    uint32_t attempt;  /* tries so far */
+    const char *stage; /* that decided, or "" */
     const char *code, *text;
-    const char *labels;  /* earned, as "label@stage" words separated by blanks */
+    const char *labels;        /* earned, as "label@stage" words separated by blanks */
     const char *header_digest; /* of the output */
     uint64_t pixel_length;
-    const char *uid;     /* new SOP Instance UID */
+    const char *uid; /* new SOP Instance UID */
     int64_t decided_ms;
 };
 typedef int ledger_item_fn(void *ctx, const struct ledger_item *item); /* nonzero stops */
@@ -177,8 +177,8 @@ int ledger_items_settle(struct ledger *ledger, const char *batch, int state, str
 int ledger_items_unpass(struct ledger *ledger, const char *batch, const char *item,
                         struct err *err);
 /* All that still wait in a batch. */
-int ledger_items_fail(struct ledger *ledger, const char *batch, const char *code,
-                      const char *stage, const char *text, struct err *err);
+int ledger_items_fail(struct ledger *ledger, const char *batch, const char *code, const char *stage,
+                      const char *text, struct err *err);
 /* End a batch: DONE, EMPTY or ERROR from its counts, ERROR in any case if `stopped`.  An item that
  * waits is an error of the caller.  *ret_state is the state. */
 int ledger_batch_close(struct ledger *ledger, const char *batch, bool stopped, int *ret_state,
@@ -198,8 +198,8 @@ int ledger_instance_take(struct ledger *ledger, const char *uid, const struct le
 
 /* Closed batches of which files are still to be moved or deleted; the callback may call
  * ledger_done_settled(), which says that a batch is not one of them any more. */
-int ledger_done_pending(struct ledger *ledger, int (*each)(void *ctx, const char *batch),
-                        void *ctx, struct err *err);
+int ledger_done_pending(struct ledger *ledger, int (*each)(void *ctx, const char *batch), void *ctx,
+                        struct err *err);
 int ledger_done_settled(struct ledger *ledger, const char *batch, struct err *err);
 
 /* A message of a batch, shown by `sendit log`: `level` as in log.h; safe to print.  Equal messages
@@ -258,10 +258,9 @@ struct ledger_message {
 typedef int ledger_message_fn(void *ctx, const struct ledger_message *message);
 int ledger_messages(struct ledger *ledger, const char *batch, ledger_message_fn *each, void *ctx,
                     struct err *err); /* batch NULL: of all batches in ERROR */
-typedef int ledger_reason_fn(void *ctx, int state, const char *stage, const char *code,
-                             uint64_t n);
+typedef int ledger_reason_fn(void *ctx, int state, const char *stage, const char *code, uint64_t n);
 /* How many items of which state were held, failed or ignored by whom and why; batch NULL: all. */
-int ledger_reasons(struct ledger *ledger, const char *batch, bool run_only,
-                   ledger_reason_fn *each, void *ctx, struct err *err);
+int ledger_reasons(struct ledger *ledger, const char *batch, bool run_only, ledger_reason_fn *each,
+                   void *ctx, struct err *err);
 
 #endif

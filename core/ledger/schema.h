@@ -14,7 +14,7 @@
 #define SENDIT_LEDGER_SCHEMA_H
 
 #define SCHEMA_APPLICATION 0x53444954 /* "SDIT", in the header of the file */
-#define SCHEMA_VERSION     1          /* user_version; a higher one is refused */
+#define SCHEMA_VERSION 1              /* user_version; a higher one is refused */
 
 /* clang-format off */
 static const char *const schema_sql[] = {

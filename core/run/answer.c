@@ -110,7 +110,8 @@ static void give_items(struct supervisor *sv, struct slot *slot)
         n = 0;
     }
     begin_answer(slot, n);
-    if (n && ledger_items_after(sv->ledger, slot->batch.id, after, many, put_item, &giving, sv->err))
+    if (n &&
+        ledger_items_after(sv->ledger, slot->batch.id, after, many, put_item, &giving, sv->err))
         supervisor_broke(sv);
     send_answer(slot);
 }
@@ -309,13 +310,14 @@ static void gave_up(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     const char *stage = wire_str(msg), *code = wire_str(msg), *text = wire_str(msg);
     bool timed_out = wire_u64(msg) != 0;
 
-    if (timed_out && ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, text,
-                                    sv->err))
+    if (timed_out &&
+        ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, text, sv->err))
         supervisor_broke(sv);
     pool_release(sv, slot);
     if (timed_out)
-        supervisor_fatal(sv, ERR_AWAY, "stage \"%s\" asked to try again for longer than retry_for: %s",
-                         stage, *text ? text : code);
+        supervisor_fatal(sv, ERR_AWAY,
+                         "stage \"%s\" asked to try again for longer than retry_for: %s", stage,
+                         *text ? text : code);
     supervisor_commit(sv);
     slot->stolen = false;
     slot->state = SLOT_IDLE;
@@ -362,8 +364,7 @@ static void fact(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
 {
     const char *item = wire_str(msg), *key = wire_str(msg), *value = wire_str(msg);
 
-    if (!msg->bad &&
-        ledger_fact_put(sv->ledger, slot->batch.id, item, key, value, sv->err))
+    if (!msg->bad && ledger_fact_put(sv->ledger, slot->batch.id, item, key, value, sv->err))
         supervisor_broke(sv);
 }
 
@@ -408,8 +409,8 @@ static void store_next(struct supervisor *sv, struct slot *slot, struct wire_msg
 {
     const char *stage = wire_str(msg), *key = wire_str(msg);
     char *next = NULL;
-    int64_t result = service_result(
-        sv, ledger_store_next(sv->ledger, stage, key, &next, sv->err), SENDIT_EABSENT);
+    int64_t result = service_result(sv, ledger_store_next(sv->ledger, stage, key, &next, sv->err),
+                                    SENDIT_EABSENT);
 
     begin_answer(slot, result);
     if (result == SENDIT_OK)
@@ -481,8 +482,7 @@ static void crosswalk_put(struct supervisor *sv, struct slot *slot, struct wire_
     const char *domain = wire_str(msg), *original = wire_str(msg), *proposed = wire_str(msg);
     char *pseudonym = NULL;
     int64_t result = service_result(
-        sv,
-        ledger_crosswalk_put(sv->ledger, domain, original, proposed, &pseudonym, sv->err),
+        sv, ledger_crosswalk_put(sv->ledger, domain, original, proposed, &pseudonym, sv->err),
         SENDIT_ECONFLICT);
 
     begin_answer(slot, result);

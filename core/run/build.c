@@ -64,8 +64,8 @@ struct loader *run_loader(const struct run_request *request, struct err *err)
     return loader;
 }
 
-int run_build(const struct run_request *request, struct loader **ret_loader,
-              struct plan **ret_plan, struct err *err)
+int run_build(const struct run_request *request, struct loader **ret_loader, struct plan **ret_plan,
+              struct err *err)
 {
     struct loader *loader = run_loader(request, err);
 

@@ -10,7 +10,8 @@
 #include "base/log.h"
 
 /* One try at one image. */
-struct try {
+struct
+try {
     struct worker *worker;
     const struct work_item *item;
     struct dicom_object *object;
@@ -144,8 +145,7 @@ static enum step check_instance(struct try *try)
     bool same;
 
     if (dicom_get(dicom_dataset(try->object), TAG_SOP_INSTANCE, &uid) != SENDIT_OK ||
-        strlen(uid) >= sizeof(try->uid) ||
-        digest_view(try->object, try->header_digest, &pixels))
+        strlen(uid) >= sizeof(try->uid) || digest_view(try->object, try->header_digest, &pixels))
         return decide(try, ITEM_QUARANTINED, "core", "dicom.write",
                       "The image cannot be written as a DICOM file.");
     memcpy(try->uid, uid, strlen(uid) + 1);

@@ -90,8 +90,7 @@ static sendit_result store_put(void *ctx, const char *stage, const char *key, co
     return ask(link->wire, &answer);
 }
 
-static sendit_result store_next(void *ctx, const char *stage, const char *key,
-                                const char **ret_key)
+static sendit_result store_next(void *ctx, const char *stage, const char *key, const char **ret_key)
 {
     struct link *link = ctx;
     struct wire_msg answer;

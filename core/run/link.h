@@ -15,7 +15,7 @@
 struct link {
     struct wire *wire;
     struct run_page *page;
-    const char *batch; /* in hand, or NULL */
+    const char *batch;                                     /* in hand, or NULL */
     struct buf store_value, store_key, walk_got, walk_put; /* what came back, until the next call */
     struct host_link table;
 };

@@ -14,7 +14,7 @@
 #include "sendit/stage.h"
 
 #define WORKER_SOCKET 3
-#define WORKER_PAGE   4
+#define WORKER_PAGE 4
 
 enum page_phase { PAGE_IDLE, PAGE_OPEN, PAGE_BEGIN, PAGE_ITEM, PAGE_FINISH, PAGE_FEED };
 

@@ -316,8 +316,9 @@ static void bury_without_batch(struct supervisor *sv, struct slot *slot, int sta
         ++sv->source_kills < SUPERVISOR_MAX_KILLS)
         sv->source_lost = true; /* what it fed stands, the rest is fed again */
     else if (slot->source && !sv->fed)
-        supervisor_fatal(sv, ERR_BATCH, "the source ended before it had fed everything; what it "
-                                        "fed is in QUEUE");
+        supervisor_fatal(sv, ERR_BATCH,
+                         "the source ended before it had fed everything; what it "
+                         "fed is in QUEUE");
     else if (slot->state == SLOT_STARTING && ++sv->early_deaths >= 3)
         supervisor_fatal(sv, ERR_REFUSED, "workers end as soon as they are started");
 }

@@ -26,12 +26,12 @@ struct run_request {
     size_t n_plugins;
 };
 
-/* A loader of the site's folders, in order: --plugins, then plugins.d beside pipeline.json, if there
- * is one (`plan.path`).  The caller frees it; NULL with `err` filled. */
+/* A loader of the site's folders, in order: --plugins, then plugins.d beside pipeline.json, if
+ * there is one (`plan.path`).  The caller frees it; NULL with `err` filled. */
 struct loader *run_loader(const struct run_request *request, struct err *err);
 /* Loader and plan; both are the caller's to free, the plan first. */
-int run_build(const struct run_request *request, struct loader **ret_loader,
-              struct plan **ret_plan, struct err *err);
+int run_build(const struct run_request *request, struct loader **ret_loader, struct plan **ret_plan,
+              struct err *err);
 
 /* Call check() of each enabled stage; the first that does not pass is the error: ERR_REFUSED, or
  * ERR_PLACE by run_is_place(). */
@@ -70,7 +70,7 @@ struct run_event {
 struct run_options {
     const struct run_request *request; /* as it was for run_build() */
     const struct plan *plan;
-    int workers;                       /* 0: as the plan says */
+    int workers; /* 0: as the plan says */
     void (*event)(void *ctx, const struct run_event *event);
     void *ctx;
 };

@@ -22,8 +22,8 @@
 #include "services/host.h"
 
 #define COMMIT_ROWS 100
-#define COMMIT_MS   50
-#define GOODBYE_MS  10000 /* for close() of the stages */
+#define COMMIT_MS 50
+#define GOODBYE_MS 10000 /* for close() of the stages */
 
 static int64_t clock_ms(void)
 {
@@ -293,9 +293,8 @@ static void turn(struct supervisor *sv, int timeout)
 
     for (slot = sv->slots; slot && n < MANY; slot = slot->next) {
         slots[n] = slot;
-        fds[n++] = (struct pollfd){
-            .fd = slot->wire.fd,
-            .events = (short)(POLLIN | (slot->wire.out.len ? POLLOUT : 0))};
+        fds[n++] = (struct pollfd){.fd = slot->wire.fd,
+                                   .events = (short)(POLLIN | (slot->wire.out.len ? POLLOUT : 0))};
     }
     if (poll(fds, n, timeout) < 0 && errno != EINTR)
         supervisor_fatal(sv, ERR_PLACE, "poll: %s", strerror(errno));
@@ -470,8 +469,8 @@ int run_pipeline(const struct run_options *options, struct ledger *ledger,
     int status;
 
     memset(ret_summary, 0, sizeof(*ret_summary));
-    sv.n_workers = options->workers ? options->workers
-                                    : (int)options->plan->run[PLAN_WORKERS].number;
+    sv.n_workers =
+        options->workers ? options->workers : (int)options->plan->run[PLAN_WORKERS].number;
     if (sv.n_workers <= 0)
         sv.n_workers = (int)sysconf(_SC_NPROCESSORS_ONLN);
     setrlimit(RLIMIT_CORE, &no_core);

@@ -29,8 +29,8 @@ struct slot {
     struct run_page *page;
     enum slot_state state;
     bool source;
-    bool timed_out;            /* we killed it: stage_timeout */
-    bool stolen;               /* an earlier batch has an image of its batch: do it again */
+    bool timed_out; /* we killed it: stage_timeout */
+    bool stolen;    /* an earlier batch has an image of its batch: do it again */
     bool has_batch;
     struct ledger_batch batch;
     char last[SENDIT_ID_SIZE]; /* the last item that was sent */
@@ -48,22 +48,22 @@ struct trouble {
 struct supervisor {
     const struct run_options *options;
     struct ledger *ledger;
-    struct err *err;     /* the caller's */
-    bool fatal;          /* `err` is set: come to an end */
-    int signal;          /* that stopped us, or 0 */
-    bool hurry;          /* the second signal */
-    int signals;         /* signalfd */
+    struct err *err; /* the caller's */
+    bool fatal;      /* `err` is set: come to an end */
+    int signal;      /* that stopped us, or 0 */
+    bool hurry;      /* the second signal */
+    int signals;     /* signalfd */
     struct slot *slots;
     struct trouble *troubles;
-    char **again;        /* keys of batches that were put back, PHI */
+    char **again; /* keys of batches that were put back, PHI */
     size_t n_again;
     int n_workers;
-    bool queue_empty;    /* the last claim found nothing */
-    bool fed;            /* the source is through */
-    bool source_lost;    /* it was killed from outside: start it again */
+    bool queue_empty; /* the last claim found nothing */
+    bool fed;         /* the source is through */
+    bool source_lost; /* it was killed from outside: start it again */
     unsigned source_kills;
     unsigned early_deaths;
-    char *key_path;      /* of the site key, or NULL */
+    char *key_path; /* of the site key, or NULL */
     struct identity_key key;
     char *scratch, *filters;
     unsigned long long found, done, total, batches, known, errors;

@@ -20,37 +20,37 @@
 
 /* The types.  What the worker asks (Q) is answered by one WIRE_ANSWER; the rest is told. */
 enum wire_type {
-    WIRE_SETUP = 1, /* S->W: role, pipeline, overrides, folders, digests, key */
-    WIRE_BATCH,     /* S->W: a batch to do, its facts */
-    WIRE_ANSWER,    /* S->W: result, then what the question asked for */
-    WIRE_READY,     /* W->S: the plan is the supervisor's; give me work */
-    WIRE_BROKEN,    /* W->S: no work is possible: status, sentence */
-    WIRE_ITEMS,     /* Q: the next items of the batch in hand */
-    WIRE_INSTANCE,  /* Q: is this the first item with that new UID? */
-    WIRE_PASSED,    /* W->S: an item went through every stage */
-    WIRE_DECIDED,   /* W->S: an item ended: quarantined, failed, ignored */
-    WIRE_SYNC,      /* Q: may the batch finish?  All that was told is durable then */
-    WIRE_FINISHED,  /* Q: the stages have finished; how the batch ended */
-    WIRE_STOPPED,   /* Q: a stage stopped the batch: stage, code, text */
-    WIRE_GAVE_UP,   /* Q: put the batch back: stage, code, text */
-    WIRE_FACT,      /* W->S */
-    WIRE_STORE_GET, /* Q */
-    WIRE_STORE_PUT, /* Q */
-    WIRE_STORE_NEXT, /* Q */
-    WIRE_STORE_LOCK, /* Q: answered when the lock is free */
+    WIRE_SETUP = 1,    /* S->W: role, pipeline, overrides, folders, digests, key */
+    WIRE_BATCH,        /* S->W: a batch to do, its facts */
+    WIRE_ANSWER,       /* S->W: result, then what the question asked for */
+    WIRE_READY,        /* W->S: the plan is the supervisor's; give me work */
+    WIRE_BROKEN,       /* W->S: no work is possible: status, sentence */
+    WIRE_ITEMS,        /* Q: the next items of the batch in hand */
+    WIRE_INSTANCE,     /* Q: is this the first item with that new UID? */
+    WIRE_PASSED,       /* W->S: an item went through every stage */
+    WIRE_DECIDED,      /* W->S: an item ended: quarantined, failed, ignored */
+    WIRE_SYNC,         /* Q: may the batch finish?  All that was told is durable then */
+    WIRE_FINISHED,     /* Q: the stages have finished; how the batch ended */
+    WIRE_STOPPED,      /* Q: a stage stopped the batch: stage, code, text */
+    WIRE_GAVE_UP,      /* Q: put the batch back: stage, code, text */
+    WIRE_FACT,         /* W->S */
+    WIRE_STORE_GET,    /* Q */
+    WIRE_STORE_PUT,    /* Q */
+    WIRE_STORE_NEXT,   /* Q */
+    WIRE_STORE_LOCK,   /* Q: answered when the lock is free */
     WIRE_STORE_UNLOCK, /* W->S */
-    WIRE_AUDIT,     /* Q */
-    WIRE_WALK_GET,  /* Q: crosswalk */
-    WIRE_WALK_PUT,  /* Q: crosswalk */
-    WIRE_WALK_NOTE, /* W->S: crosswalk */
-    WIRE_METRIC,    /* W->S */
-    WIRE_MESSAGE,   /* W->S: a log line that `sendit log` shows */
-    WIRE_FEED_OPEN, /* W->S, as the rest of the feed but the close */
+    WIRE_AUDIT,        /* Q */
+    WIRE_WALK_GET,     /* Q: crosswalk */
+    WIRE_WALK_PUT,     /* Q: crosswalk */
+    WIRE_WALK_NOTE,    /* W->S: crosswalk */
+    WIRE_METRIC,       /* W->S */
+    WIRE_MESSAGE,      /* W->S: a log line that `sendit log` shows */
+    WIRE_FEED_OPEN,    /* W->S, as the rest of the feed but the close */
     WIRE_FEED_ADD,
-    WIRE_FEED_DONE, /* when_done */
+    WIRE_FEED_DONE,  /* when_done */
     WIRE_FEED_CLOSE, /* Q */
     WIRE_FEED_FORGET,
-    WIRE_FED        /* Q: the source has no more: verdict, code, text */
+    WIRE_FED /* Q: the source has no more: verdict, code, text */
 };
 
 /* The supervisor's end never waits: what does not fit into the socket stays in `out` until
@@ -59,10 +59,10 @@ enum wire_side { WIRE_ANSWERS, WIRE_ASKS };
 
 struct wire {
     int fd;
-    struct buf in;   /* bytes read and not yet taken */
-    size_t taken;    /* of `in` */
-    struct buf out;  /* what could not be written yet, then the frame that is being made */
-    size_t frame;    /* where in `out` that frame begins */
+    struct buf in;        /* bytes read and not yet taken */
+    size_t taken;         /* of `in` */
+    struct buf out;       /* what could not be written yet, then the frame that is being made */
+    size_t frame;         /* where in `out` that frame begins */
     pthread_mutex_t lock; /* guards `out`: a stage may log from any thread */
     enum wire_side side;
 };

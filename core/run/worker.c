@@ -98,8 +98,7 @@ static void settled(struct worker *worker)
 sendit_verdict worker_verdict(const struct worker_stage *stage, sendit_verdict verdict,
                               struct sendit_why *why)
 {
-    bool known = verdict >= SENDIT_FAIL && verdict <= SENDIT_RETRY &&
-                 verdict != SENDIT_QUARANTINE;
+    bool known = verdict >= SENDIT_FAIL && verdict <= SENDIT_RETRY && verdict != SENDIT_QUARANTINE;
 
     why->code[sizeof(why->code) - 1] = why->text[sizeof(why->text) - 1] = '\0';
     if (stage->host.bug || !known) {
@@ -181,8 +180,7 @@ static sendit_verdict call_batch(struct worker *worker, struct worker_stage *sta
 }
 
 static enum worker_answer begin_stage(struct worker *worker, struct worker_stage *stage,
-                                      const struct sendit_batch *batch,
-                                      struct worker_end *ret_end)
+                                      const struct sendit_batch *batch, struct worker_end *ret_end)
 {
     for (;;) {
         struct sendit_why why = {0};
@@ -206,8 +204,7 @@ static enum worker_answer begin_stage(struct worker *worker, struct worker_stage
 }
 
 static enum worker_answer finish_stage(struct worker *worker, struct worker_stage *stage,
-                                       const struct sendit_batch *batch,
-                                       struct worker_end *ret_end)
+                                       const struct sendit_batch *batch, struct worker_end *ret_end)
 {
     while (stage->in_batch) {
         struct sendit_why why = {0};
@@ -494,8 +491,8 @@ static int build(struct worker *worker, const struct setup *setup, struct err *e
 
 static int make_stages(struct worker *worker, const struct setup *setup, struct err *err)
 {
-    struct dicom_limits limits = {
-        .max_inflate = (uint64_t)worker->plan->run[PLAN_MAX_INFLATE].number};
+    struct dicom_limits limits = {.max_inflate =
+                                      (uint64_t)worker->plan->run[PLAN_MAX_INFLATE].number};
 
     worker->dicom = dicom_new(&limits, setup->scratch, err);
     worker->stages = calloc(worker->plan->n_stages, sizeof(*worker->stages));

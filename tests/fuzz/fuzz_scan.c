@@ -18,8 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!refusal.code[0] || !refusal.text[0])
             abort(); /* refused without a word */
     } else if (!scan.syntax || scan.head.len > size || scan.tail.len > size ||
-               (scan.has_pixels && (scan.pixel_at > size ||
-                                    scan.pixel_length > size - scan.pixel_at))) {
+               (scan.has_pixels &&
+                (scan.pixel_at > size || scan.pixel_length > size - scan.pixel_at))) {
         abort();
     }
     scan_fini(&scan);

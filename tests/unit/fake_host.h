@@ -197,9 +197,9 @@ static const void *fake_service(const struct sendit_host *host, const char *id, 
     const struct {
         const char *id;
         const void *table;
-    } tables[] = {{"sendit.config/1", &fake_config},   {"sendit.dicom/1", &fake_dicom},
+    } tables[] = {{"sendit.config/1", &fake_config},    {"sendit.dicom/1", &fake_dicom},
                   {"sendit.facts/1", &fake_fact_table}, {"sendit.files/1", &fake_files},
-                  {"sendit.metrics/1", &fake_metrics}, {"sendit.ids/1", fake_ids},
+                  {"sendit.metrics/1", &fake_metrics},  {"sendit.ids/1", fake_ids},
                   {"sendit.deid/1", fake_deid}};
 
     (void)host, (void)size;

@@ -11,7 +11,11 @@
 #define TAG_PATIENT 0x00100020u
 
 #define SHOW(...) show((const struct fake_attribute[]){__VA_ARGS__, {0, NULL}})
-#define IMAGE     {TAG_SERIES, "1.2.3"}, {TAG_SOP_INSTANCE, "1.2.3.4"}
+#define IMAGE                                                                                      \
+    {TAG_SERIES, "1.2.3"},                                                                         \
+    {                                                                                              \
+        TAG_SOP_INSTANCE, "1.2.3.4"                                                                \
+    }
 
 static struct sendit_why why;
 static struct sendit_stage_state *self;
@@ -95,10 +99,10 @@ static sendit_verdict show(const struct fake_attribute *attributes)
     return process(self, &item, &why);
 }
 
-#define assert_held(code_, ...) \
-    do { \
-        assert_int_equal(SHOW(__VA_ARGS__), SENDIT_QUARANTINE); \
-        assert_string_equal(why.code, code_); \
+#define assert_held(code_, ...)                                                                    \
+    do {                                                                                           \
+        assert_int_equal(SHOW(__VA_ARGS__), SENDIT_QUARANTINE);                                    \
+        assert_string_equal(why.code, code_);                                                      \
     } while (0)
 
 static int set_up(void **state)

@@ -8,11 +8,14 @@
 
 #include "fake_host.h"
 
-#define CT    UID_STORAGE "2"
-#define US    UID_STORAGE "6.1"
-#define SR    UID_STORAGE "88.33"
+#define CT UID_STORAGE "2"
+#define US UID_STORAGE "6.1"
+#define SR UID_STORAGE "88.33"
 #define PHOTO UID_STORAGE "77.1.4"
-#define PIXELS {TAG_PIXELS, NULL}
+#define PIXELS                                                                                     \
+    {                                                                                              \
+        TAG_PIXELS, NULL                                                                           \
+    }
 
 #define SHOW(...) show((const struct fake_attribute[]){__VA_ARGS__, {0, NULL}})
 
@@ -38,10 +41,10 @@ static sendit_verdict show(const struct fake_attribute *attributes)
     return verdict;
 }
 
-#define assert_held(code_, ...) \
-    do { \
-        assert_int_equal(SHOW(__VA_ARGS__), SENDIT_QUARANTINE); \
-        assert_string_equal(why.code, code_); \
+#define assert_held(code_, ...)                                                                    \
+    do {                                                                                           \
+        assert_int_equal(SHOW(__VA_ARGS__), SENDIT_QUARANTINE);                                    \
+        assert_string_equal(why.code, code_);                                                      \
     } while (0)
 
 static int set_up(void **state)
@@ -54,8 +57,8 @@ static int set_up(void **state)
 
 static void test_burned_in(void **state)
 {
-    static const char *const other[] = {"YES", "", "N", "NO\\NO", "NO\\YES", "YES\\NO",
-                                        "NONE", "NOT", "UNKNOWN", "no no", NULL};
+    static const char *const other[] = {"YES",  "",    "N",       "NO\\NO", "NO\\YES", "YES\\NO",
+                                        "NONE", "NOT", "UNKNOWN", "no no",  NULL};
 
     (void)state;
     for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
@@ -81,8 +84,12 @@ static void test_strict(void **state)
 static void test_kinds_that_show_names(void **state)
 {
     static const char *const modalities[] = {"US", "ES", "XC", "GM", "us", "CT\\US", " ES "};
-    static const char *const classes[] = {US, PHOTO, UID_STORAGE "3.1", UID_STORAGE "6.2",
-                                          UID_STORAGE "77.1.5.1", UID_STORAGE "77.1.1.1"};
+    static const char *const classes[] = {US,
+                                          PHOTO,
+                                          UID_STORAGE "3.1",
+                                          UID_STORAGE "6.2",
+                                          UID_STORAGE "77.1.5.1",
+                                          UID_STORAGE "77.1.1.1"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(modalities) / sizeof(modalities[0]); i++)
@@ -146,8 +153,7 @@ static void test_pass_is_skip(void **state)
     (void)state;
     fake_option("on_burned_in")->number = 1;
     assert_int_equal(SHOW({TAG_SOP_CLASS, CT}, PIXELS, {TAG_BURNED_IN, "YES"}), SENDIT_SKIP);
-    assert_held("pixel.secondary", {TAG_SOP_CLASS, UID_SECONDARY}, PIXELS,
-                {TAG_BURNED_IN, "YES"});
+    assert_held("pixel.secondary", {TAG_SOP_CLASS, UID_SECONDARY}, PIXELS, {TAG_BURNED_IN, "YES"});
     fake_option("on_secondary")->number = 1;
     assert_int_equal(SHOW({TAG_SOP_CLASS, UID_SECONDARY}, PIXELS, {TAG_BURNED_IN, "YES"}),
                      SENDIT_SKIP);
