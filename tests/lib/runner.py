@@ -228,18 +228,16 @@ def jobs_for(names, long):
         jobs += [(unit_program, (name,)) for name in unit_names()]
         return jobs + [(check, (None,)) for check in CHECKS.values()]
     for name in names:
-        if name in CHECKS:
-            jobs.append((CHECKS[name], (None,)))
-        elif name in unit_names():
-            jobs.append((unit_program, (name,)))
-        elif name in fuzz_names():
-            jobs.append((fuzz_target, (name, seconds)))
-        elif name.split(".")[0] in system_names():
-            jobs.append((system_file, (name, long)))
-        else:
-            print("tests/run: there is no test %s; there are: %s" % (
-                name, " ".join(list(CHECKS) + unit_names() + fuzz_names() + system_names())))
+        # A unit and a system test may have one name: then both are meant.
+        found = [(CHECKS[name], (None,))] if name in CHECKS else []
+        found += [(unit_program, (name,))] if name in unit_names() else []
+        found += [(fuzz_target, (name, seconds))] if name in fuzz_names() else []
+        found += [(system_file, (name, long))] if name.split(".")[0] in system_names() else []
+        if not found:
+            print("tests/run: there is no test %s; there are: %s" % (name, " ".join(
+                list(CHECKS) + unit_names() + fuzz_names() + system_names())))
             return None
+        jobs += found
     return jobs
 
 
