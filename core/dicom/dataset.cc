@@ -432,15 +432,24 @@ sendit_result Walk::element(struct sendit_dataset *ds, DcmElement *element, cons
 sendit_result Walk::items(struct sendit_dataset *ds, uint32_t tag, uint32_t depth)
 {
     DcmElement *element = find_element(ds, tag);
+    DcmObject *at = nullptr;
     unsigned long n;
 
     if (!element || !is_sequence(element) || depth > 2 * DICOM_MAX_DEPTH)
         return SENDIT_OK;
     n = static_cast<DcmSequenceOfItems *>(element)->card();
+    /* Along the list: by its number an item is found in linear time.  A visitor may have taken the
+     * sequence away; `at` is then compared and not looked at. */
     for (unsigned long i = 0; i < n; i++) {
-        struct sendit_dataset *nested = dicom_nested(ds, tag, i);
-        sendit_result result = nested ? item(nested, depth) : SENDIT_OK;
+        sendit_result result;
 
+        element = find_element(ds, tag);
+        if (!element || !is_sequence(element))
+            return SENDIT_OK;
+        at = static_cast<DcmSequenceOfItems *>(element)->nextInContainer(at);
+        if (!at)
+            return SENDIT_OK;
+        result = item(new_handle(ds, static_cast<DcmItem *>(at)), depth);
         if (result)
             return result;
     }
