@@ -2,9 +2,14 @@
 #include "ledger/db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
 
 #define STATEMENT_TEXT(name, sql) sql,
 static const char *const texts[] = {STATEMENTS(STATEMENT_TEXT)};
@@ -256,7 +261,7 @@ int64_t db_write(struct ledger *ledger, enum statement which, const struct db_ar
     return changed;
 }
 
-int ledger_commit(struct ledger *ledger, struct err *err)
+int ledger_flush(struct ledger *ledger, struct err *err)
 {
     if (ledger->lost) {
         *err = ledger->why;
@@ -267,6 +272,35 @@ int ledger_commit(struct ledger *ledger, struct err *err)
     if (run_plain(ledger, SQL_COMMIT, err))
         return db_give_up(ledger, err);
     ledger->pending = 0;
+    ledger->unsynced = true;
+    return 0;
+}
+
+/* fdatasync of the log, which SQLite has written.  Its locks are on other files. */
+static int sync_log(const struct ledger *ledger)
+{
+    char *path = file_join(ledger->state, "ledger.db-wal");
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    int result = fd < 0 ? -1 : fdatasync(fd);
+
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    return result;
+}
+
+int ledger_commit(struct ledger *ledger, struct err *err)
+{
+    if (ledger_flush(ledger, err))
+        return -1;
+    if (!ledger->unsynced)
+        return 0;
+    if (sync_log(ledger)) {
+        err_set(err, ERR_PLACE, "the ledger in %s cannot be written to its disk: %s", ledger->state,
+                strerror(errno));
+        return db_give_up(ledger, err);
+    }
+    ledger->unsynced = false;
     return 0;
 }
 

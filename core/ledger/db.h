@@ -35,7 +35,8 @@ struct ledger {
     bool lost;   /* `why` is what the transaction broke off with */
     struct err why;
     size_t pending;
-    int64_t run; /* this one; in a reader the last one; 0 for none */
+    bool unsynced; /* the log has commits that may still be in memory alone */
+    int64_t run;   /* this one; in a reader the last one; 0 for none */
     char uuid[33];
     char fingerprint[128];
     struct feed feed;

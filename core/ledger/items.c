@@ -257,6 +257,36 @@ int ledger_item_tried(struct ledger *ledger, const char *id, uint32_t *ret_attem
     return 0;
 }
 
+int ledger_item_killed(struct ledger *ledger, const char *id, uint32_t *ret_kills, struct err *err)
+{
+    int64_t item, kills;
+    int have;
+
+    if (id_item(id, NULL, &item, err) ||
+        db_write(ledger, SQL_KILLED, DB_ARGS(db_int(item)), err) < 0)
+        return -1;
+    have = db_number(ledger, SQL_KILLS, DB_ARGS(db_int(item)), &kills, err);
+    if (have)
+        return have < 0 ? -1 : db_misuse(err, "an image that it does not have");
+    *ret_kills = (uint32_t)kills;
+    return 0;
+}
+
+int ledger_item_changed(struct ledger *ledger, const struct ledger_item *item, struct err *err)
+{
+    int64_t id, changed;
+
+    if (id_item(item->id, item->batch, &id, err))
+        return -1;
+    changed = db_write(ledger, SQL_CHANGED,
+                       DB_ARGS(db_int(id), db_int((int64_t)item->dev), db_int((int64_t)item->ino),
+                               db_int((int64_t)item->size), db_int(item->mtime_ns)),
+                       err);
+    if (!changed)
+        return must_exist(ledger, id, err);
+    return changed < 0 ? -1 : 0;
+}
+
 int ledger_item_decide(struct ledger *ledger, const struct ledger_item *item, struct err *err)
 {
     const char *word = ledger_item_word((enum ledger_item_state)item->state);

@@ -63,7 +63,10 @@ int ledger_open_read(const char *state, struct ledger **ret_ledger, struct err *
 void ledger_close(struct ledger *ledger); /* what was not committed is rolled back */
 /* Make everything so far durable.  Nothing to do is 0. */
 int ledger_commit(struct ledger *ledger, struct err *err);
-/* Rows changed since the last commit; those of a feed count when it is closed. */
+/* The same without a sync: others can read it and it outlives this process, but no loss of power.
+ */
+int ledger_flush(struct ledger *ledger, struct err *err);
+/* Rows changed since the last commit or flush; those of a feed count when it is closed. */
 size_t ledger_pending(const struct ledger *ledger);
 /* The version of SQLite, for `sendit --version`. */
 const char *ledger_library(void);
@@ -162,6 +165,10 @@ int ledger_item_get(struct ledger *ledger, const char *id, ledger_item_fn *each,
 /* A try begins and did not end well: count it. */
 int ledger_item_tried(struct ledger *ledger, const char *id, uint32_t *ret_attempt,
                       struct err *err);
+/* Its worker was killed from outside: how often in a row, until it passes. */
+int ledger_item_killed(struct ledger *ledger, const char *id, uint32_t *ret_kills, struct err *err);
+/* The file of one that waits is another than was queued: dev, ino, size, mtime_ns are kept. */
+int ledger_item_changed(struct ledger *ledger, const struct ledger_item *item, struct err *err);
 /* What became of it: state, stage, code, text, labels, header_digest, pixel_length, uid of `item`
  * are kept; an item that ended already is left as it is. */
 int ledger_item_decide(struct ledger *ledger, const struct ledger_item *item, struct err *err);

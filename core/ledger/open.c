@@ -2,8 +2,9 @@
 /*
  * open.c - the state folder, the lock, the file, and what a run writes at its start and end.
  *
- * WAL with synchronous=FULL syncs the log with every commit: what ledger_commit() answered for is
- * there after a power cut.  In WAL mode readers and the one writer do not wait for each other.
+ * WAL with synchronous=NORMAL syncs nothing at a commit; ledger_commit() syncs the log itself, so
+ * that what it answered for is there after a power cut, and ledger_flush() need not wait for a
+ * disk.  In WAL mode readers and the one writer do not wait for each other.
  */
 #include "ledger/db.h"
 #include "ledger/schema.h"
@@ -295,7 +296,7 @@ static int set_wal(struct ledger *ledger, struct err *err)
                        "the file system of the state folder %s cannot hold a ledger: name a folder "
                        "on a local disk",
                        ledger->state);
-    return exec(ledger, "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;", err);
+    return exec(ledger, "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 67108864;", err);
 }
 
 /* ---- opening ---- */

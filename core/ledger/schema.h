@@ -82,6 +82,7 @@ static const char *const schema_sql[] = {
     "    ('waiting', 'stored', 'checked', 'quarantined', 'failed', 'ignored')),"
     "  passed INTEGER NOT NULL DEFAULT 0,"        /* through every stage, its batch unfinished */
     "  attempt INTEGER NOT NULL DEFAULT 0,"
+    "  kills INTEGER NOT NULL DEFAULT 0,"         /* in a row, of its workers, from outside */
     "  dropped INTEGER NOT NULL DEFAULT 0,"       /* in quarantine for good: somebody said so */
     "  stage TEXT NOT NULL DEFAULT '',"
     "  code TEXT NOT NULL DEFAULT '',"

@@ -68,7 +68,11 @@
     X(DECIDE, "UPDATE item SET state = ?2, passed = 0, stage = ?3, code = ?4, text = ?5," \
               " labels = ?6, header_digest = ?7, pixel_length = ?8, uid = ?9, decided_ms = ?10," \
               " run = ?11 WHERE id = ?1 AND state = 'waiting'") \
-    X(PASSED, "UPDATE item SET passed = 1, labels = ?2, header_digest = ?3, pixel_length = ?4," \
+    X(KILLED, "UPDATE item SET kills = kills + 1 WHERE id = ?1") \
+    X(KILLS, "SELECT kills FROM item WHERE id = ?1") \
+    X(CHANGED, "UPDATE item SET dev = ?2, ino = ?3, size = ?4, mtime_ns = ?5" \
+               " WHERE id = ?1 AND state = 'waiting'") \
+    X(PASSED, "UPDATE item SET passed = 1, kills = 0, labels = ?2, header_digest = ?3, pixel_length = ?4," \
               " uid = ?5 WHERE id = ?1 AND state = 'waiting'") \
     X(SETTLE, "UPDATE item SET state = ?3, passed = 0, decided_ms = ?4, run = ?5" \
               " WHERE id BETWEEN ?1 AND ?2 AND passed") \
