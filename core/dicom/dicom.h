@@ -69,6 +69,9 @@ int dicom_open(struct dicom *dicom, const char *path, struct dicom_object **ret_
                struct stat *ret_stat, struct dicom_refusal *refusal);
 void dicom_close(struct dicom_object *object); /* closes the descriptor, too; NULL is fine */
 
+/* fstat() of the open file as it is now; 0 or -1. */
+int dicom_stat(const struct dicom_object *object, struct stat *ret_stat);
+
 struct sendit_dataset *dicom_dataset(struct dicom_object *object);
 /* The transfer syntax UID that the file has, and that it will be written in. */
 const char *dicom_transfer_syntax(const struct dicom_object *object);

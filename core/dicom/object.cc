@@ -436,6 +436,11 @@ void dicom_close(struct dicom_object *object)
     delete object;
 }
 
+int dicom_stat(const struct dicom_object *object, struct stat *ret_stat)
+{
+    return fstat(object->fd, ret_stat);
+}
+
 struct sendit_dataset *dicom_dataset(struct dicom_object *object)
 {
     return &object->top;

@@ -147,7 +147,22 @@ static void passed(struct supervisor *sv, struct slot *slot, struct wire_msg *ms
     item.pixel_length = wire_u64(msg);
     item.uid = wire_str(msg);
     sv->done++;
+    sv->faults = 0;
     if (!msg->bad && ledger_item_passed(sv->ledger, &item, sv->err))
+        supervisor_broke(sv);
+}
+
+/* The file is not what was queued: what it is now counts. */
+static void changed(struct supervisor *sv, struct wire_msg *msg)
+{
+    struct ledger_item item = {0};
+
+    item.id = wire_str(msg);
+    item.dev = wire_u64(msg);
+    item.ino = wire_u64(msg);
+    item.size = wire_u64(msg);
+    item.mtime_ns = wire_i64(msg);
+    if (!msg->bad && ledger_item_changed(sv->ledger, &item, sv->err))
         supervisor_broke(sv);
 }
 
@@ -265,6 +280,7 @@ static void finished(struct supervisor *sv, struct slot *slot)
         pool_release(sv, slot);
     else
         answer_close_batch(sv, slot->batch.id, false);
+    room_was_enough(sv);
     ledger_batch_fini(&now);
     supervisor_commit(sv);
     if (sv->fatal)
@@ -288,7 +304,10 @@ static void stopped(struct supervisor *sv, struct slot *slot, struct wire_msg *m
         supervisor_broke(sv);
         return;
     }
-    if (run_is_place(code)) {
+    if (run_is_room(code)) {
+        pool_release(sv, slot);
+        room_was_missing(sv, stage);
+    } else if (run_is_place(code)) {
         pool_release(sv, slot);
         supervisor_fatal(sv, ERR_PLACE, "stage \"%s\": %s", stage, said);
     } else if (ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
@@ -305,19 +324,34 @@ static void stopped(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     answer(slot, 0);
 }
 
+/* retry_for has passed: the batch is in ERROR, and the run ends, since others would wait as long.
+ */
+static void timed_out(struct supervisor *sv, struct slot *slot, const char *stage, const char *code,
+                      const char *text)
+{
+    const char *said = *text ? text : code;
+
+    if (ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, said, sv->err) ||
+        ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
+        ledger_items_fail(sv->ledger, slot->batch.id, "batch.retry", stage,
+                          "The stage asked to try again for longer than retry_for.", sv->err)) {
+        supervisor_broke(sv);
+        return;
+    }
+    answer_close_batch(sv, slot->batch.id, true);
+    forget_batch(slot);
+    supervisor_fatal(sv, ERR_AWAY, "stage \"%s\" asked to try again for longer than retry_for: %s",
+                     stage, said);
+}
+
 static void gave_up(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
 {
     const char *stage = wire_str(msg), *code = wire_str(msg), *text = wire_str(msg);
-    bool timed_out = wire_u64(msg) != 0;
 
-    if (timed_out &&
-        ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, text, sv->err))
-        supervisor_broke(sv);
-    pool_release(sv, slot);
-    if (timed_out)
-        supervisor_fatal(sv, ERR_AWAY,
-                         "stage \"%s\" asked to try again for longer than retry_for: %s", stage,
-                         *text ? text : code);
+    if (wire_u64(msg))
+        timed_out(sv, slot, stage, code, text);
+    else
+        pool_release(sv, slot);
     supervisor_commit(sv);
     slot->stolen = false;
     slot->state = SLOT_IDLE;
@@ -560,8 +594,10 @@ static void feed_close(struct supervisor *sv, struct slot *slot)
 
     if (result < 0)
         supervisor_broke(sv);
+    else
+        supervisor_commit(sv);
     sv->known += result == 1;
-    answer(slot, result < 0 ? SENDIT_EIO : SENDIT_OK);
+    answer(slot, sv->fatal ? SENDIT_EIO : SENDIT_OK);
 }
 
 static void fed(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
@@ -622,6 +658,12 @@ static void batch_message(struct supervisor *sv, struct slot *slot, struct wire_
         break;
     case WIRE_DECIDED:
         decided(sv, slot, msg);
+        break;
+    case WIRE_CHANGED:
+        changed(sv, msg);
+        break;
+    case WIRE_LEAVING:
+        slot->leaving = true;
         break;
     case WIRE_SYNC:
         slot->state = SLOT_PARKED;

@@ -92,6 +92,11 @@ bool run_is_place(const char *code)
            ends_with(code, ".missing") || ends_with(code, ".unreadable");
 }
 
+bool run_is_room(const char *code)
+{
+    return ends_with(code, ".no_room");
+}
+
 static int check_stage(const struct plan *plan, const struct plan_stage *stage, const char *filters,
                        int online, struct err *err)
 {

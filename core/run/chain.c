@@ -15,6 +15,7 @@ try {
     struct worker *worker;
     const struct work_item *item;
     struct dicom_object *object;
+    struct stat st; /* of the file as it was opened */
     uint64_t labels;
     char header_digest[DIGEST_HEX]; /* "" until the first stage that hands it out */
     uint64_t pixel_length;
@@ -23,7 +24,14 @@ try {
 };
 
 /* Where a try stands. */
-enum step { STEP_ON, STEP_ENDED, STEP_RETRY, STEP_STOP, STEP_LOST };
+enum step {
+    STEP_ON,
+    STEP_ENDED,
+    STEP_RETRY,
+    STEP_AGAIN, /* the image has ended, and the batch is done again without it */
+    STEP_STOP,
+    STEP_LOST
+};
 
 #define TAG_SOP_INSTANCE 0x00080018u
 
@@ -301,26 +309,62 @@ static enum step through_stage(struct try *try, struct worker_stage *stage,
 
 /* ---- one image ---- */
 
+static bool same_file(const struct stat *st, uint64_t dev, uint64_t ino, uint64_t size,
+                      int64_t mtime_ns)
+{
+    return st->st_dev == dev && st->st_ino == ino && (uint64_t)st->st_size == size &&
+           (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == mtime_ns;
+}
+
+/* It changed between its queueing and now: what it is now is read, and the ledger told. */
+static enum step note_change(struct try *try)
+{
+    struct wire *wire = &try->worker->wire;
+    const struct stat *st = &try->st;
+
+    wire_begin(wire, WIRE_CHANGED);
+    wire_put_str(wire, try->item->id);
+    wire_put_u64(wire, st->st_dev);
+    wire_put_u64(wire, st->st_ino);
+    wire_put_u64(wire, (uint64_t)st->st_size);
+    wire_put_i64(wire, (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec);
+    return wire_send(wire) ? STEP_LOST : STEP_ON;
+}
+
 static enum step open_object(struct try *try)
 {
     const struct work_item *item = try->item;
     struct dicom_refusal refusal = {0};
-    struct stat st;
     int state = ITEM_FAILED;
 
-    if (!dicom_open(try->worker->dicom, item->path, &try->object, &st, &refusal)) {
-        if (st.st_dev == item->dev && st.st_ino == item->ino &&
-            (uint64_t)st.st_size == item->size &&
-            (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == item->mtime_ns)
-            return STEP_ON;
-        return decide(try, ITEM_FAILED, "core", "import.changed",
-                      "The file changed after it was found; run again to take it as it is.");
-    }
+    if (!dicom_open(try->worker->dicom, item->path, &try->object, &try->st, &refusal))
+        return same_file(&try->st, item->dev, item->ino, item->size, item->mtime_ns)
+                   ? STEP_ON
+                   : note_change(try);
     if (refusal.what == DICOM_QUARANTINED)
         state = ITEM_QUARANTINED;
     else if (refusal.what == DICOM_IGNORED)
         state = ITEM_IGNORED;
     return decide(try, (enum ledger_item_state)state, "core", refusal.code, refusal.text);
+}
+
+/*
+ * Somebody wrote into the file while it was read: header and pixels may be of two images.  A store
+ * that has taken it already gives up the batch, which is done again without it.
+ */
+static enum step check_unchanged(struct try *try)
+{
+    const struct stat *st = &try->st;
+    struct stat now;
+    enum step step;
+
+    if (!dicom_stat(try->object, &now) &&
+        same_file(&now, st->st_dev, st->st_ino, (uint64_t)st->st_size,
+                  (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec))
+        return STEP_ON;
+    step = decide(try, ITEM_QUARANTINED, "core", "import.changed",
+                  "The file changed while it was read.");
+    return step == STEP_ENDED && try->handed_out ? STEP_AGAIN : step;
 }
 
 static enum step one_try(struct try *try, struct worker_end *ret_end)
@@ -335,6 +379,8 @@ static enum step one_try(struct try *try, struct worker_end *ret_end)
     for (size_t i = 0; step == STEP_ON && i < worker->n_stages; i++)
         if (worker->stages[i].in_batch)
             step = through_stage(try, &worker->stages[i], ret_end);
+    if (step == STEP_ON)
+        step = check_unchanged(try);
     if (step == STEP_ON && !try->handed_out && !worker->plan->dry)
         step = decide(try, ITEM_QUARANTINED, "core", "host.not_stored",
                       "No store took it: each answered that the image is not for it.");
@@ -364,11 +410,15 @@ enum worker_answer chain_take(struct worker *worker, const struct work_item *ite
     } while (step == STEP_RETRY && answer == WORKER_WENT);
     worker->page->item[0] = '\0';
     (void)host_item(&worker->env, NULL);
-    if (step == STEP_ENDED) {
+    if (step == STEP_ENDED || step == STEP_AGAIN) {
         worker->retry_since = 0;
         worker->retry_times = 0;
     }
     if (step == STEP_LOST)
         return WORKER_LOST;
+    if (step == STEP_AGAIN) {
+        *ret_end = (struct worker_end){.stage = "core"};
+        return WORKER_GIVE_UP;
+    }
     return step == STEP_STOP ? WORKER_STOP : answer;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/supervisor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,11 +12,15 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
+
+#define PAGE_PREFIX "page-"
 
 /* ---- starting ---- */
 
@@ -77,19 +82,24 @@ static void free_slot(struct slot *slot)
     wire_fini(&slot->wire);
     if (slot->page)
         munmap(slot->page, sizeof(*slot->page));
+    if (slot->page_path)
+        unlink(slot->page_path);
+    free(slot->page_path);
     if (slot->has_batch)
         ledger_batch_fini(&slot->batch);
     free(slot);
 }
 
-static struct run_page *make_page(int *ret_fd)
+/* A file, not memory alone: when the supervisor dies, too, the next one finds what was in hand. */
+static struct run_page *make_page(const struct supervisor *sv, char **ret_path, int *ret_fd)
 {
-    struct run_page *page;
+    char *path = file_join(sv->scratch, PAGE_PREFIX "XXXXXX");
+    struct run_page *page = MAP_FAILED;
 
-    *ret_fd = memfd_create("sendit-page", MFD_CLOEXEC);
-    if (*ret_fd < 0 || ftruncate(*ret_fd, sizeof(*page)))
-        return NULL;
-    page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, *ret_fd, 0);
+    *ret_path = path;
+    *ret_fd = path ? mkostemp(path, O_CLOEXEC) : -1;
+    if (*ret_fd >= 0 && !ftruncate(*ret_fd, sizeof(*page)))
+        page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, *ret_fd, 0);
     return page == MAP_FAILED ? NULL : page;
 }
 
@@ -103,7 +113,7 @@ struct slot *pool_spawn(struct supervisor *sv, bool source)
         goto fail;
     wire_init(&slot->wire, -1, WIRE_ANSWERS);
     slot->source = source;
-    slot->page = make_page(&page);
+    slot->page = make_page(sv, &slot->page_path, &page);
     if (!slot->page || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         goto fail;
     slot->pid = fork();
@@ -157,8 +167,7 @@ void pool_check_timeouts(struct supervisor *sv)
     for (struct slot *slot = sv->slots; slot; slot = slot->next) {
         int64_t since = atomic_load(&slot->page->since_ms);
 
-        if (!since || now - since < limit || slot->timed_out ||
-            atomic_load(&slot->page->phase) == PAGE_FEED)
+        if (!since || now - since < limit || slot->timed_out)
             continue;
         slot->timed_out = true;
         kill(slot->pid, SIGKILL);
@@ -242,33 +251,22 @@ static void condemn(struct supervisor *sv, struct slot *slot, const char *item, 
         supervisor_broke(sv);
 }
 
-struct owner {
-    const char *batch;
-    bool ours;
-};
-
-static int compare_owner(void *ctx, const struct ledger_item *item)
+static int find_batch(void *ctx, const struct ledger_item *item)
 {
-    struct owner *owner = ctx;
-
-    owner->ours = !strcmp(item->batch, owner->batch);
+    snprintf(ctx, SENDIT_ID_SIZE, "%s", item->state == ITEM_WAITING ? item->batch : "");
     return 0;
 }
 
-/* The image that the worker had in hand, "" for none.  It may have died while it wrote the id, or
- * over the page: what is no image of its batch is none. */
-static void item_in_hand(struct supervisor *sv, const struct slot *slot,
-                         char ret_item[SENDIT_ID_SIZE])
+/* The image that a worker had in hand and the batch that it waits in, both "" for none.  It may
+ * have died while it wrote the id, or over the page: what is no image is none. */
+static void item_in_hand(struct supervisor *sv, const struct run_page *page,
+                         char ret_item[SENDIT_ID_SIZE], char ret_batch[SENDIT_ID_SIZE])
 {
-    struct owner owner = {.batch = slot->batch.id};
-
-    memcpy(ret_item, slot->page->item, SENDIT_ID_SIZE);
-    ret_item[SENDIT_ID_SIZE - 1] = '\0';
-    if (!ret_item[0])
-        return;
-    if (ledger_item_get(sv->ledger, ret_item, compare_owner, &owner, sv->err) < 0)
+    memcpy(ret_item, page->item, SENDIT_ID_SIZE);
+    ret_item[SENDIT_ID_SIZE - 1] = ret_batch[0] = '\0';
+    if (ret_item[0] && ledger_item_get(sv->ledger, ret_item, find_batch, ret_batch, sv->err) < 0)
         supervisor_broke(sv);
-    if (!owner.ours)
+    if (!ret_batch[0])
         ret_item[0] = '\0';
 }
 
@@ -278,18 +276,56 @@ static bool is_from_outside(const struct slot *slot, int status)
     return !slot->timed_out && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
+/* An image that was in hand when its worker was killed: how often in a row, by the ledger. */
+static void count_kill(struct supervisor *sv, const char *batch, const char *item,
+                       const char *stage)
+{
+    struct ledger_item verdict = {
+        .id = item,
+        .batch = batch,
+        .state = ITEM_QUARANTINED,
+        .stage = stage,
+        .code = "host.killed",
+        .text = "Its worker was killed from outside, each time it was tried."};
+    uint32_t kills;
+
+    if (ledger_item_killed(sv->ledger, item, &kills, sv->err) ||
+        (kills >= SUPERVISOR_MAX_KILLS && ledger_item_decide(sv->ledger, &verdict, sv->err)))
+        supervisor_broke(sv);
+    else if (kills >= SUPERVISOR_MAX_KILLS)
+        sv->done++;
+}
+
+/* A stage that takes down one worker after another does so to every image: stop, with its name. */
+static void count_fault(struct supervisor *sv, int32_t index, const char *stage, const char *how)
+{
+    if (index < 0)
+        return; /* DICOM that crashes the reader is no fault of a stage */
+    if (sv->fault_stage != index)
+        sv->faults = 0;
+    sv->fault_stage = index;
+    if (++sv->faults >= SUPERVISOR_MAX_FAULTS)
+        supervisor_fatal(sv, ERR_BATCH,
+                         "stage \"%s\" %s, for the %dth time in a row: the run stops, and what is "
+                         "left is in QUEUE; mend the stage or disable it",
+                         stage, how, SUPERVISOR_MAX_FAULTS);
+}
+
 static void blame(struct supervisor *sv, struct slot *slot, int status)
 {
     const struct plan *plan = sv->options->plan;
     int32_t index = atomic_load(&slot->page->stage);
     bool known = index >= 0 && (size_t)index < plan->n_stages;
     const char *stage = known ? plan->stages[index].id : "core";
-    char item[SENDIT_ID_SIZE], how[80];
+    bool outside = is_from_outside(slot, status);
+    char item[SENDIT_ID_SIZE], batch[SENDIT_ID_SIZE], how[80];
     struct trouble *trouble;
     struct log_who who = {stage, slot->batch.id, item};
     uint32_t tries;
 
-    item_in_hand(sv, slot, item);
+    item_in_hand(sv, slot->page, item, batch);
+    if (strcmp(batch, slot->batch.id) != 0)
+        item[0] = '\0';
     trouble = trouble_of(sv, slot->batch.id, item);
     if (!trouble) {
         supervisor_fatal(sv, ERR_PLACE, "no memory");
@@ -299,14 +335,50 @@ static void blame(struct supervisor *sv, struct slot *slot, int status)
     log_event(LOG_WARN, &who, "worker.died", "A worker was lost: the stage %s.", how);
     if (item[0] && ledger_item_tried(sv->ledger, item, &tries, sv->err))
         supervisor_broke(sv);
-    if (is_from_outside(slot, status))
-        trouble->kills++;
-    else
-        trouble->crashes++;
-    if (trouble->crashes >= 2)
-        condemn(sv, slot, item, stage, slot->timed_out ? "host.timeout" : "host.crashed", how);
-    else if (trouble->kills >= SUPERVISOR_MAX_KILLS)
+    if (outside && item[0])
+        count_kill(sv, slot->batch.id, item, stage);
+    else if (outside && ++trouble->kills >= SUPERVISOR_MAX_KILLS)
         condemn(sv, slot, item, stage, "host.killed", "was killed from outside");
+    else if (!outside && ++trouble->crashes >= 2)
+        condemn(sv, slot, item, stage, slot->timed_out ? "host.timeout" : "host.crashed", how);
+    if (!outside)
+        count_fault(sv, known ? index : -1, stage, how);
+}
+
+/* One page: the image that was in hand counts a try, as if its worker had been killed. */
+static void count_page(struct supervisor *sv, const struct run_page *page)
+{
+    char item[SENDIT_ID_SIZE], batch[SENDIT_ID_SIZE];
+    uint32_t tries;
+
+    item_in_hand(sv, page, item, batch);
+    if (!item[0])
+        return;
+    if (ledger_item_tried(sv->ledger, item, &tries, sv->err))
+        supervisor_broke(sv);
+    else
+        count_kill(sv, batch, item, "core");
+}
+
+void pool_count_left(struct supervisor *sv)
+{
+    struct dirent *entry;
+    DIR *dir = opendir(sv->scratch);
+
+    while (dir && (entry = readdir(dir))) {
+        struct run_page page;
+        int fd;
+
+        if (strncmp(entry->d_name, PAGE_PREFIX, strlen(PAGE_PREFIX)))
+            continue;
+        fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0 && pread(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page))
+            count_page(sv, &page);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (dir)
+        closedir(dir);
 }
 
 /* A worker that had no batch. */
@@ -317,8 +389,8 @@ static void bury_without_batch(struct supervisor *sv, struct slot *slot, int sta
         sv->source_lost = true; /* what it fed stands, the rest is fed again */
     else if (slot->source && !sv->fed)
         supervisor_fatal(sv, ERR_BATCH,
-                         "the source ended before it had fed everything; what it "
-                         "fed is in QUEUE");
+                         "the source %s before it had fed everything; what it fed is in QUEUE",
+                         slot->timed_out ? "hung for longer than stage_timeout" : "ended");
     else if (slot->state == SLOT_STARTING && ++sv->early_deaths >= 3)
         supervisor_fatal(sv, ERR_REFUSED, "workers end as soon as they are started");
 }
@@ -357,7 +429,7 @@ void pool_bury(struct supervisor *sv, struct slot *slot)
         if (!sv->hurry && !sv->fatal)
             blame(sv, slot, status);
         put_back(sv, slot);
-        supervisor_commit(sv);
+        supervisor_flush(sv);
     } else if (slot->state != SLOT_CLOSING) {
         bury_without_batch(sv, slot, status);
     }

@@ -40,6 +40,8 @@ int run_check(const struct plan *plan, int online, struct err *err);
 /* Does a stage's reason code say that a place is full or cannot be used?  Those that end in .place,
  * .no_room, .missing and .unreadable: then the run ends with ERR_PLACE and the batch waits. */
 bool run_is_place(const char *code);
+/* Does it say that a place is full?  Those that end in .no_room: the batch waits for room. */
+bool run_is_room(const char *code);
 
 /* ---- the site key ---- */
 
@@ -58,6 +60,8 @@ enum run_event_type {
     RUN_BATCH,    /* a batch ended: `batch` */
     RUN_PROGRESS, /* a few times a second: n of total images */
     RUN_KEY_MADE, /* `text` is the fingerprint, `path` where it is */
+    RUN_WAITING,  /* no batch is claimed: `text` says why, and what ends it */
+    RUN_GOES_ON,  /* and on again */
     RUN_ENDED     /* no event comes after */
 };
 struct run_event {

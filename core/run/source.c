@@ -71,6 +71,7 @@ static sendit_result send_file(const struct sendit_feed *table, const char *path
     wire_put_i64(wire, (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
     wire_put_str(wire, code);
     wire_put_u64(wire, failed);
+    atomic_store(&feed->worker->page->since_ms, worker_clock()); /* it moves: it does not hang */
     return told(feed, wire_send(wire));
 }
 

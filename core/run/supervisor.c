@@ -13,7 +13,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +24,7 @@
 #define COMMIT_MS 50
 #define GOODBYE_MS 10000 /* for close() of the stages */
 
-static int64_t clock_ms(void)
+int64_t supervisor_clock(void)
 {
     struct timespec now;
 
@@ -66,6 +65,13 @@ void supervisor_commit(struct supervisor *sv)
         supervisor_broke(sv);
 }
 
+void supervisor_flush(struct supervisor *sv)
+{
+    sv->pending_since = 0;
+    if (ledger_flush(sv->ledger, sv->err))
+        supervisor_broke(sv);
+}
+
 void supervisor_event(struct supervisor *sv, const struct run_event *event)
 {
     if (sv->options->event)
@@ -73,23 +79,6 @@ void supervisor_event(struct supervisor *sv, const struct run_event *event)
 }
 
 /* ---- setting up ---- */
-
-static int check_room(const struct supervisor *sv)
-{
-    const struct plan *plan = sv->options->plan;
-    uint64_t need = (uint64_t)plan->run[PLAN_MIN_FREE].number, have;
-    struct statvfs fs;
-
-    if (statvfs(plan->state, &fs))
-        return err_set(sv->err, ERR_PLACE, "the state folder cannot be read: %s", strerror(errno));
-    have = (uint64_t)fs.f_bavail * fs.f_frsize;
-    if (have >= need)
-        return 0;
-    return err_set(sv->err, ERR_PLACE,
-                   "the state folder has %llu MiB free and run.min_free asks for %llu MiB: make "
-                   "room, or lower it",
-                   (unsigned long long)(have >> 20), (unsigned long long)(need >> 20));
-}
 
 /* The key is made once; when the state knows one and it is gone, nobody guesses. */
 static int find_key(struct supervisor *sv)
@@ -121,7 +110,7 @@ static int find_key(struct supervisor *sv)
     return ledger_key(sv->ledger, sv->key.fingerprint, sv->err);
 }
 
-/* Scratch files of a run that died are of no use to anybody. */
+/* Scratch files of a run that died are of no use to anybody, once its pages are read. */
 static int make_scratch(struct supervisor *sv)
 {
     struct dirent *entry;
@@ -131,6 +120,7 @@ static int make_scratch(struct supervisor *sv)
     if (!sv->scratch || (mkdir(sv->scratch, 0700) && errno != EEXIST) ||
         !(dir = opendir(sv->scratch)))
         return err_set(sv->err, ERR_PLACE, "the folder scratch in the state folder cannot be made");
+    pool_count_left(sv);
     while ((entry = readdir(dir)))
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
             unlinkat(dirfd(dir), entry->d_name, 0);
@@ -229,7 +219,7 @@ static void give_batch(struct supervisor *sv, struct slot *slot)
         return;
     }
     slot->state = SLOT_BUSY;
-    supervisor_commit(sv);
+    supervisor_flush(sv);
     send_batch(sv, slot);
 }
 
@@ -243,8 +233,10 @@ static void give_work(struct supervisor *sv)
 {
     int active = 0, all = 0;
 
+    if (!stopping(sv) && !sv->queue_empty && !room_is_there(sv))
+        return;
     for (struct slot *slot = sv->slots; slot && !stopping(sv); slot = slot->next)
-        while (slot->state == SLOT_IDLE && !sv->queue_empty && !stopping(sv))
+        while (slot->state == SLOT_IDLE && !slot->leaving && !sv->queue_empty && !stopping(sv))
             give_batch(sv, slot);
     for (struct slot *slot = sv->slots; slot; slot = slot->next) {
         active += slot->state != SLOT_PARKED;
@@ -312,7 +304,7 @@ static void turn(struct supervisor *sv, int timeout)
 static int commit_in_time(struct supervisor *sv)
 {
     size_t rows = ledger_pending(sv->ledger);
-    int64_t now = clock_ms();
+    int64_t now = supervisor_clock();
 
     if (!rows) {
         sv->pending_since = 0;
@@ -322,14 +314,14 @@ static int commit_in_time(struct supervisor *sv)
         sv->pending_since = now;
     if (rows < COMMIT_ROWS && now - sv->pending_since < COMMIT_MS)
         return (int)(COMMIT_MS - (now - sv->pending_since));
-    supervisor_commit(sv);
+    supervisor_flush(sv);
     return 250;
 }
 
 static void show_progress(struct supervisor *sv)
 {
     struct run_event event = {.type = RUN_PROGRESS, .n = sv->done, .total = sv->total};
-    int64_t now = clock_ms();
+    int64_t now = supervisor_clock();
 
     if (now - sv->progress_at < 200)
         return;
@@ -349,6 +341,7 @@ static void feed(struct supervisor *sv)
         slot = pool_spawn(sv, true);
         while (slot && sv->slots) {
             turn(sv, commit_in_time(sv));
+            pool_check_timeouts(sv);
             if (sv->hurry)
                 pool_kill(sv);
         }
@@ -384,14 +377,14 @@ static void work(struct supervisor *sv)
 /* No more work: workers close their stages and end. */
 static void say_goodbye(struct supervisor *sv)
 {
-    int64_t until = clock_ms() + GOODBYE_MS;
+    int64_t until = supervisor_clock() + GOODBYE_MS;
 
     for (struct slot *slot = sv->slots; slot; slot = slot->next) {
         slot->state = SLOT_CLOSING;
         shutdown(slot->wire.fd, SHUT_WR);
     }
     while (sv->slots) {
-        if (clock_ms() > until || sv->hurry)
+        if (supervisor_clock() > until || sv->hurry)
             pool_kill(sv);
         turn(sv, 100);
     }
@@ -410,8 +403,8 @@ static int add_waiting(void *ctx, const struct ledger_batch *batch)
 
 static int prepare(struct supervisor *sv)
 {
-    if (check_room(sv) || find_key(sv) || make_scratch(sv) || ledger_recover(sv->ledger, sv->err) ||
-        begin_run(sv) || ledger_commit(sv->ledger, sv->err))
+    if (find_key(sv) || ledger_recover(sv->ledger, sv->err) || make_scratch(sv) || begin_run(sv) ||
+        ledger_commit(sv->ledger, sv->err))
         return -1;
     done_left_over(sv);
     return sv->fatal ? -1 : 0;
@@ -452,7 +445,7 @@ static void sum_up(struct supervisor *sv, struct run_summary *summary, int64_t b
     summary->batches = sv->batches;
     summary->known_batches = sv->known;
     summary->signal = sv->signal;
-    summary->seconds = (double)(clock_ms() - began) / 1000.0;
+    summary->seconds = (double)(supervisor_clock() - began) / 1000.0;
     if (ledger_totals(sv->ledger, true, &summary->counts, sv->fatal ? &ignored : sv->err))
         supervisor_broke(sv);
 }
@@ -463,7 +456,7 @@ int run_pipeline(const struct run_options *options, struct ledger *ledger,
     const struct rlimit no_core = {0, 0};
     struct supervisor sv = {.options = options, .ledger = ledger, .err = err, .signals = -1};
     const struct run_event ended = {.type = RUN_ENDED};
-    int64_t began = clock_ms();
+    int64_t began = supervisor_clock();
     struct err ignored;
     sigset_t old;
     int status;

@@ -17,8 +17,10 @@
 
 /* Workers beyond the number asked for, which may wait until earlier batches have finished. */
 #define SUPERVISOR_MAX_PARKED 32
-/* How often an image may be there when its worker is killed from outside. */
+/* How often in a row an image may be there when its worker is killed from outside. */
 #define SUPERVISOR_MAX_KILLS 5
+/* How many workers in a row one stage may take down before the run stops with its name. */
+#define SUPERVISOR_MAX_FAULTS 10
 
 enum slot_state { SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_PARKED, SLOT_CLOSING };
 
@@ -27,9 +29,11 @@ struct slot {
     pid_t pid;
     struct wire wire;
     struct run_page *page;
+    char *page_path; /* its file in the scratch folder */
     enum slot_state state;
     bool source;
     bool timed_out; /* we killed it: stage_timeout */
+    bool leaving;   /* it ends after its batch: worker_memory */
     bool stolen;    /* an earlier batch has an image of its batch: do it again */
     bool has_batch;
     struct ledger_batch batch;
@@ -38,11 +42,19 @@ struct slot {
     char waits_for[320];       /* the same that it waits for, or "" */
 };
 
-/* What an image or a batch (item "") has cost so far. */
+/* What an image or a batch (item "") has cost in this run. */
 struct trouble {
     struct trouble *next;
     char batch[SENDIT_ID_SIZE], item[SENDIT_ID_SIZE];
-    unsigned crashes, kills;
+    unsigned crashes, kills; /* kills of an image are counted in the ledger */
+};
+
+/* A place that is full: no batch is claimed until there is room again. */
+struct room {
+    bool full;        /* since `since`, and said so */
+    int64_t since;    /* monotonic ms */
+    int64_t check_at; /* when to look again */
+    int64_t pause;    /* until then, after a stage said that there is none; it grows */
 };
 
 struct supervisor {
@@ -63,6 +75,9 @@ struct supervisor {
     bool source_lost; /* it was killed from outside: start it again */
     unsigned source_kills;
     unsigned early_deaths;
+    int32_t fault_stage; /* index in the plan of the stage that took down the last workers */
+    unsigned faults;     /* how many in a row */
+    struct room room;
     char *key_path; /* of the site key, or NULL */
     struct identity_key key;
     char *scratch, *filters;
@@ -75,8 +90,10 @@ __attribute__((format(printf, 3, 4))) void supervisor_fatal(struct supervisor *s
                                                             const char *text, ...);
 /* A ledger function failed: `err` is filled already. */
 void supervisor_broke(struct supervisor *sv);
-void supervisor_commit(struct supervisor *sv);
+void supervisor_commit(struct supervisor *sv); /* all so far is durable */
+void supervisor_flush(struct supervisor *sv);  /* all so far outlives the supervisor */
 void supervisor_event(struct supervisor *sv, const struct run_event *event);
+int64_t supervisor_clock(void); /* CLOCK_MONOTONIC in ms */
 
 /* pool.c */
 struct slot *pool_spawn(struct supervisor *sv, bool source);
@@ -85,6 +102,8 @@ void pool_bury(struct supervisor *sv, struct slot *slot);
 void pool_check_timeouts(struct supervisor *sv);
 void pool_stop(struct supervisor *sv); /* ask all to come to an end */
 void pool_kill(struct supervisor *sv); /* now */
+/* The pages that a supervisor left that died: each image in hand then counts a try. */
+void pool_count_left(struct supervisor *sv);
 /* Put its batch back into the queue. */
 void pool_release(struct supervisor *sv, struct slot *slot);
 
@@ -98,6 +117,13 @@ void answer_parked(struct supervisor *sv);
 void answer_locks(struct supervisor *sv);
 /* The end of a batch in the ledger, its event, what becomes of its files. */
 void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped);
+
+/* room.c: may another batch be claimed?  Waits, without blocking, up to retry_for. */
+bool room_is_there(struct supervisor *sv);
+/* A stage found none, and its batch is in QUEUE again. */
+void room_was_missing(struct supervisor *sv, const char *stage);
+/* A batch went through: what was missing is there. */
+void room_was_enough(struct supervisor *sv);
 
 /* done.c: carry out `when_done` of a closed batch. */
 void done_carry_out(struct supervisor *sv, const char *batch);

@@ -29,6 +29,8 @@ enum wire_type {
     WIRE_INSTANCE,     /* Q: is this the first item with that new UID? */
     WIRE_PASSED,       /* W->S: an item went through every stage */
     WIRE_DECIDED,      /* W->S: an item ended: quarantined, failed, ignored */
+    WIRE_CHANGED,      /* W->S: the file is not what was queued: what it is now */
+    WIRE_LEAVING,      /* W->S: the worker ends when the batch in hand is reported */
     WIRE_SYNC,         /* Q: may the batch finish?  All that was told is durable then */
     WIRE_FINISHED,     /* Q: the stages have finished; how the batch ended */
     WIRE_STOPPED,      /* Q: a stage stopped the batch: stage, code, text */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/worker.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,6 +286,21 @@ static int next_items(struct worker *worker, struct work_item *items, size_t max
     return (int)n;
 }
 
+/* Is more memory in use than worker_memory allows?  What it did so far is finished first. */
+static bool is_full(const struct worker *worker)
+{
+    char text[64];
+    ssize_t n = worker->statm < 0 ? -1 : pread(worker->statm, text, sizeof(text) - 1, 0);
+    long pages = 0;
+
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    if (sscanf(text, "%*s %ld", &pages) != 1)
+        return false;
+    return (int64_t)pages * sysconf(_SC_PAGESIZE) > worker->plan->run[PLAN_WORKER_MEMORY].number;
+}
+
 static enum worker_answer take_items(struct worker *worker, struct worker_end *ret_end)
 {
     enum { MANY = 64 };
@@ -297,11 +313,13 @@ static enum worker_answer take_items(struct worker *worker, struct worker_end *r
         if (n < 0)
             return WORKER_LOST;
         for (int i = 0; i < n; i++) {
-            if (answer == WORKER_WENT && !atomic_load(&worker->page->stop))
+            if (answer == WORKER_WENT && !worker->is_full && !atomic_load(&worker->page->stop)) {
                 answer = chain_take(worker, &items[i], ret_end);
+                worker->is_full = is_full(worker);
+            }
             free(items[i].path);
         }
-        if (answer != WORKER_WENT || !n || atomic_load(&worker->page->stop))
+        if (answer != WORKER_WENT || !n || worker->is_full || atomic_load(&worker->page->stop))
             return answer;
     }
 }
@@ -357,6 +375,11 @@ static int report(struct worker *worker, enum worker_answer answer, bool finishe
     struct wire_msg reply;
     int64_t result;
 
+    if (worker->is_full) {
+        wire_begin(&worker->wire, WIRE_LEAVING);
+        if (wire_send(&worker->wire))
+            return -1;
+    }
     if (finished) {
         wire_begin(&worker->wire, WIRE_FINISHED);
     } else {
@@ -518,12 +541,14 @@ static int make_stages(struct worker *worker, const struct setup *setup, struct 
     return 0;
 }
 
-/* No core file, which would hold patients; a bound on memory; signals are the supervisor's. */
-static void confine(const struct worker *worker)
+/* No core file, which would hold patients; a bound on memory, twice what it is replaced at;
+ * signals are the supervisor's. */
+static void confine(struct worker *worker)
 {
     const struct rlimit none = {0, 0};
-    rlim_t bytes = (rlim_t)worker->plan->run[PLAN_WORKER_MEMORY].number;
+    rlim_t bytes = 2 * (rlim_t)worker->plan->run[PLAN_WORKER_MEMORY].number;
 
+    worker->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     setrlimit(RLIMIT_CORE, &none);
     if (!SANITIZED) {
         const struct rlimit memory = {bytes, bytes};
@@ -547,6 +572,8 @@ static void worker_fini(struct worker *worker)
     identity_wipe(&worker->key);
     link_fini(&worker->link);
     wire_fini(&worker->wire);
+    if (worker->statm >= 0)
+        close(worker->statm);
 }
 
 static int tell_broken(struct worker *worker, const struct err *err)
@@ -566,7 +593,7 @@ static int serve(struct worker *worker, bool source)
         return -1;
     if (source)
         return source_run(worker);
-    while (!wire_wait(&worker->wire, &msg))
+    while (!worker->is_full && !wire_wait(&worker->wire, &msg))
         if (msg.type != WIRE_BATCH || run_batch(worker, &msg))
             return -1;
     return 0; /* the supervisor closed its end: no more work */
@@ -574,7 +601,7 @@ static int serve(struct worker *worker, bool source)
 
 int run_worker(void)
 {
-    struct worker worker = {0};
+    struct worker worker = {.statm = -1};
     struct setup setup = {0};
     struct err err = {0};
     int result = 1;

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -500,21 +501,83 @@ static void retry_for_ends_a_retry(void **state)
     assert_nothing_told(f);
 }
 
-static void a_changed_file_fails(void **state)
+/* What was queued is another file than what is there: the ledger hears of it, and it is read. */
+static void a_changed_file_is_read_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct work_item now = f->item;
+    struct wire_msg msg;
+
+    f->item.mtime_ns++;
+    f->item.ino++;
+    f->item.size += 7;
+    assert_int_equal(take(f), WORKER_WENT);
+    msg = told(f, WIRE_CHANGED);
+    assert_string_equal(wire_str(&msg), "i1");
+    assert_int_equal(wire_u64(&msg), now.dev);
+    assert_int_equal(wire_u64(&msg), now.ino);
+    assert_int_equal(wire_u64(&msg), now.size);
+    assert_int_equal(wire_i64(&msg), now.mtime_ns);
+    assert_passed(f, "");
+    assert_int_equal(f->states[0].calls, 1);
+}
+
+static void a_file_that_vanished_fails(void **state)
 {
     struct fixture *f = *state;
 
-    f->item.mtime_ns++;
-    assert_int_equal(take(f), WORKER_WENT);
-    assert_decided(f, ITEM_FAILED, "core", "import.changed");
-    write_image(f);
-    f->item.ino++;
-    assert_int_equal(take(f), WORKER_WENT);
-    assert_decided(f, ITEM_FAILED, "core", "import.changed");
     unlink(f->file);
     assert_int_equal(take(f), WORKER_WENT);
     assert_decided(f, ITEM_FAILED, "core", "import.vanished");
     assert_int_equal(f->states[0].calls, 0);
+}
+
+static const char *file_in_hand; /* that writes_into_the_file() writes into */
+
+static sendit_verdict writes_into_the_file(const struct sendit_host *host,
+                                           const struct sendit_item *item, struct sendit_why *why)
+{
+    FILE *file = fopen(file_in_hand, "r+");
+
+    (void)host, (void)item, (void)why;
+    assert_non_null(file);
+    assert_int_equal(fputc('x', file), 'x');
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    assert_int_equal(fputc('x', file), 'x'); /* its size tells, whatever the clock does */
+    assert_int_equal(fclose(file), 0);
+    return SENDIT_PASS;
+}
+
+static void one_that_changes_while_it_is_read_is_held(void **state)
+{
+    struct fixture *f = *state;
+
+    file_in_hand = f->file;
+    f->states[1].act = writes_into_the_file;
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_decided(f, ITEM_QUARANTINED, "core", "import.changed");
+}
+
+/* A store has a part of it already: the batch is given up, to be done again without it. */
+static void a_store_that_took_it_gives_it_up(void **state)
+{
+    struct fixture *f = *state;
+    struct wire_msg msg;
+
+    file_in_hand = f->file;
+    f->states[1].act = writes_into_the_file;
+    f->stages[1].egress = true;
+    f->worker.wire.side = WIRE_ASKS;
+    wire_begin(&f->peer, WIRE_ANSWER); /* to WIRE_INSTANCE: it is the first */
+    wire_put_i64(&f->peer, 0);
+    assert_int_equal(wire_send(&f->peer), 0);
+    assert_int_equal(wire_flush(&f->peer), 0);
+    assert_int_equal(take(f), WORKER_GIVE_UP);
+    assert_false(f->end.timed_out);
+    (void)told(f, WIRE_INSTANCE);
+    msg = told(f, WIRE_DECIDED);
+    assert_string_equal(wire_str(&msg), "i1");
+    assert_int_equal(wire_i64(&msg), ITEM_QUARANTINED);
 }
 
 static void no_dicom_is_quarantined(void **state)
@@ -557,7 +620,10 @@ int main(void)
         EACH(retry_begins_anew),
         EACH(a_stop_ends_a_retry),
         EACH(retry_for_ends_a_retry),
-        EACH(a_changed_file_fails),
+        EACH(a_changed_file_is_read_anew),
+        EACH(a_file_that_vanished_fails),
+        EACH(one_that_changes_while_it_is_read_is_held),
+        EACH(a_store_that_took_it_gives_it_up),
         EACH(no_dicom_is_quarantined),
         EACH(a_real_pipeline_needs_a_store),
     };
