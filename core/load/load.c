@@ -44,7 +44,7 @@ struct loader {
 
 /* ---- is a descriptor sound? ---- */
 
-static bool is_name(const char *name)
+bool loader_is_name(const char *name)
 {
     size_t n = name ? strlen(name) : 0;
 
@@ -91,7 +91,7 @@ static int check_words(const char *path, const char *member, const char *words, 
         if (is_label(word, n))
             continue;
         snprintf(copy, sizeof(copy), "%.*s", (int)(n < sizeof(copy) ? n : sizeof(copy) - 1), word);
-        if (stages && n < sizeof(copy) && is_name(copy))
+        if (stages && n < sizeof(copy) && loader_is_name(copy))
             continue;
         return err_set(err, ERR_REFUSED, "%s: \"%s\" has \"%s\", expected %s such as %s", path,
                        member, copy, stages ? "a stage or a label" : "a label",
@@ -520,7 +520,7 @@ int loader_find(struct loader *loader, const char *name, const struct stage_file
 {
     char path[PATH_MAX];
 
-    if (!is_name(name))
+    if (!loader_is_name(name))
         return err_set(err, ERR_REFUSED,
                        "a stage is called by its name, [a-z][a-z0-9-]*, never by a path");
     for (size_t i = 0; i < loader->n_loaded; i++)
@@ -568,7 +568,7 @@ static int list_file(struct loader *loader, const char *folder, const char *file
     files[i].ships = is_own(loader, folder);
     for (size_t j = 0; j < i && !files[i].hidden; j++)
         files[i].hidden = files[j].path && !strcmp(strrchr(files[j].path, '/') + 1, file_name);
-    if (!is_name(name)) {
+    if (!loader_is_name(name)) {
         files[i].path = strdup(path);
         files[i].refused = strdup("its name is not [a-z][a-z0-9-]*");
     } else if (check_folder(folder, &why)) {

@@ -45,6 +45,8 @@ int loader_find(struct loader *loader, const char *name, const struct stage_file
 int loader_list(struct loader *loader, const struct stage_file **ret_files, size_t *ret_n,
                 struct err *err);
 
+/* May a stage be called so: [a-z][a-z0-9-]*, shorter than SENDIT_ID_SIZE?  NULL is no name. */
+bool loader_is_name(const char *name);
 /* Is the descriptor sound?  Shared with tests.  0 or -1 with one sentence about `path`. */
 int loader_check(const struct sendit_plugin *plugin, const char *path, const char *name,
                  struct err *err);

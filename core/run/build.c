@@ -2,6 +2,7 @@
 #include "run/run.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -170,20 +171,28 @@ int run_key_path(const struct plan *plan, char **ret_path, bool *ret_default, st
     return *ret_path ? 0 : err_set(err, ERR_PLACE, "no memory");
 }
 
-char *run_filters_folder(void)
+char *run_data_folder(const char *name, bool *ret_built)
 {
-    char exe[PATH_MAX], *folder = NULL, *built = NULL;
+    char exe[PATH_MAX], shared[64], *folder = NULL, *built = NULL;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    bool is_built;
 
     if (n <= 0)
         return NULL;
     exe[n] = '\0';
     *strrchr(exe, '/') = '\0';
     built = file_join(exe, "plugins.d");
-    if (built && !access(built, F_OK))
-        folder = strdup(SENDIT_SOURCE_DIR "/filters");
-    else if (built)
-        folder = file_join(exe, "../share/sendit/filters");
+    is_built = built && !access(built, F_OK);
+    snprintf(shared, sizeof(shared), "../share/sendit/%s", name);
+    if (built)
+        folder = is_built ? file_join(SENDIT_SOURCE_DIR, name) : file_join(exe, shared);
+    if (ret_built)
+        *ret_built = is_built;
     free(built);
     return folder;
+}
+
+char *run_filters_folder(void)
+{
+    return run_data_folder("filters", NULL);
 }

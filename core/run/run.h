@@ -50,6 +50,10 @@ bool run_is_room(const char *code);
  * that nobody named it, so that it may be made. */
 int run_key_path(const struct plan *plan, char **ret_path, bool *ret_default, struct err *err);
 
+/* The folder NAME of what comes with the program: of the sources for one that runs where it was
+ * built (*ret_built, which may be NULL), else below share/sendit of its prefix.  The caller frees
+ * it; NULL without memory or /proc. */
+char *run_data_folder(const char *name, bool *ret_built);
 /* The folder of the tables and recipes that ship; the caller frees it. */
 char *run_filters_folder(void);
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """cmake --install: the installed sendit stands alone, and others can build against it."""
+import json
 import os
 import shutil
 import subprocess
@@ -36,7 +37,12 @@ class Install(sendit.Case):
             copy = shutil.copytree if os.path.isdir(path) else shutil.copy
             copy(path, os.path.join(cls.source, name))
         build = os.path.join(cls.source, "build")
-        for argv in (["cmake", "-S", cls.source, "-B", build, "-G", "Ninja", "-DSENDIT_TESTS=OFF",
+        cls.in_tree = os.path.join(cls.place, "in-tree")
+        stage = os.path.join(cls.source, "stages", "mine")
+        for argv in ([sendit.program(), "new-stage", "mine", stage],
+                     ["cmake", "-S", stage, "-B", cls.in_tree, "-G", "Ninja"],
+                     ["cmake", "--build", cls.in_tree],
+                     ["cmake", "-S", cls.source, "-B", build, "-G", "Ninja", "-DSENDIT_TESTS=OFF",
                       "-DCMAKE_BUILD_TYPE=Debug"],
                      ["ninja", "-C", build],
                      ["cmake", "--install", build, "--prefix", cls.prefix]):
@@ -124,6 +130,50 @@ class Install(sendit.Case):
         status, out, err = self.call("ninja", "-C", build)
         self.assertEqual(status, 0, out + err)
         self.assertTrue([name for name in sendit.tree(build) if name.endswith("pixel-check.so")])
+
+    def new_stage(self):
+        """An empty folder with a new stage in it, written by the installed sendit."""
+        folder = self.new_folder()
+        status, out, err = self.call(self.sendit, "new-stage", "keep-axial", cwd=folder)
+        self.assertEqual(status, 0, out + err)
+        self.assertNotIn(self.source, out)
+        return folder, out
+
+    def judge(self, folder, plugins):
+        status, out, err = self.call(self.sendit, "stages", "--plugins", plugins, "keep-axial",
+                                     "--json", cwd=folder)
+        self.assertEqual(status, 0, out + err)
+        self.assertEqual(json.loads(out)["ships"], False)
+
+    def test_new_stage_by_cmake(self):
+        """Every command that new-stage names, as it stands."""
+        folder, out = self.new_stage()
+        commands = [line.split() for line in out.splitlines() if line.startswith("  cmake ")]
+        self.assertEqual(len(commands), 2, out)
+        for argv in commands:
+            status, out, err = self.call(*argv, cwd=folder)
+            self.assertEqual(status, 0, out + err)
+            self.assertNotIn("warning", out + err)
+        self.judge(folder, "keep-axial/build/plugins.d")
+
+    def test_new_stage_by_pkg_config(self):
+        """The command of its README."""
+        folder, _ = self.new_stage()
+        place = os.path.join(folder, "keep-axial")
+        with open(os.path.join(place, "README.md")) as file:
+            command = [line for line in file if line.startswith("cc ")]
+        env = dict(os.environ, PKG_CONFIG_PATH=os.path.join(self.prefix, "lib", "pkgconfig"))
+        status, out, err = self.call("sh", "-ec", command[0].replace("-Wall", "-Wall -Werror"),
+                                     cwd=place, env=env)
+        self.assertEqual(status, 0, out + err)
+        self.judge(folder, "keep-axial")
+
+    def test_new_stage_in_the_tree(self):
+        """Built alone and with the whole, and then it ships."""
+        self.assertIn("plugins.d/mine.so", sendit.tree(self.in_tree))
+        status, out, err = self.call(self.sendit, "stages", "mine", "--json")
+        self.assertEqual(status, 0, out + err)
+        self.assertEqual(json.loads(out)["ships"], True)
 
     def test_man_pages(self):
         if not shutil.which("man"):
