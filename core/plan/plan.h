@@ -110,6 +110,9 @@ const struct plan_stage *plan_source(const struct plan *plan);
 int plan_labels(struct plan *plan, const char *words, uint64_t *ret_mask);
 /* "ids.replaced deid.header" of a mask, in bit order; the caller frees it. */
 char *plan_label_text(const struct plan *plan, uint64_t mask);
+/* The labels of an item that had `labels` when the stage passed it; `edited` says that it changed
+ * the item. */
+uint64_t plan_labels_after(const struct plan_stage *stage, uint64_t labels, bool edited);
 /* The flag's word under "allow" ("network"), NULL if it needs no consent. */
 const char *plan_consent_word(uint32_t flag);
 

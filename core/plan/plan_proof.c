@@ -282,6 +282,16 @@ int builder_allow(struct builder *b, struct plan_stage *stage, struct json_node 
 }
 
 /* Where a consent is missing: under "allow", or at the entry without one. */
+uint64_t plan_labels_after(const struct plan_stage *stage, uint64_t labels, bool edited)
+{
+    if (edited)
+        labels &= ~(UINT64_C(1) << PLAN_VERIFIED);
+    labels |= stage->grants;
+    if (stage->plugin->flags & SENDIT_REIDENTIFIES) /* what it grants of ours is lost, too */
+        labels &= ~(uint64_t)PLAN_OURS;
+    return labels;
+}
+
 static const struct json_node *allow_place(struct builder *b, size_t i)
 {
     struct json_node *allow = json_doc_get(b->entries[i], "allow");

@@ -182,32 +182,6 @@ static enum step check_instance(struct try *try)
 
 /* ---- one stage ---- */
 
-/* What an answer costs if the stage broke the rules of stage.h meanwhile. */
-static sendit_verdict judge(const struct worker_stage *stage, struct dicom_object *object,
-                            sendit_verdict verdict, struct sendit_why *why)
-{
-    if (stage->host.bug) {
-        snprintf(why->code, sizeof(why->code), "host.misuse");
-        snprintf(why->text, sizeof(why->text),
-                 "The stage asked the host for something that its descriptor does not allow.");
-        return SENDIT_FAIL;
-    }
-    if (dicom_tampered(object)) {
-        snprintf(why->code, sizeof(why->code), "host.undeclared");
-        snprintf(why->text, sizeof(why->text), "The stage edits and does not declare MUTATES.");
-        return SENDIT_QUARANTINE;
-    }
-    if (verdict < SENDIT_FAIL || verdict > SENDIT_RETRY) {
-        snprintf(why->code, sizeof(why->code), "host.verdict");
-        snprintf(why->text, sizeof(why->text), "The stage answered with an unknown verdict.");
-        return SENDIT_QUARANTINE;
-    }
-    why->code[sizeof(why->code) - 1] = why->text[sizeof(why->text) - 1] = '\0';
-    if (verdict != SENDIT_PASS && (!why->code[0] || !strncmp(why->code, "host.", 5)))
-        snprintf(why->code, sizeof(why->code), "%.22s.unknown", stage->plan->plugin->name);
-    return verdict;
-}
-
 static sendit_verdict call(struct try *try, struct worker_stage *stage, struct sendit_why *why,
                            bool *ret_edited)
 {
@@ -230,7 +204,7 @@ static sendit_verdict call(struct try *try, struct worker_stage *stage, struct s
     verdict = stage->plan->plugin->process(stage->self, &item, why);
     worker_leave(worker, stage);
     *ret_edited = dicom_edited(try->object);
-    verdict = judge(stage, try->object, verdict, why);
+    verdict = host_judge_item(&stage->host, try->object, verdict, why);
     if (dicom_end(try->object, verdict == SENDIT_PASS) ||
         host_facts_settle(&worker->env, verdict == SENDIT_PASS) != SENDIT_OK) {
         snprintf(why->code, sizeof(why->code), "host.memory");
@@ -243,17 +217,8 @@ static sendit_verdict call(struct try *try, struct worker_stage *stage, struct s
 /* PASS: what the image has now. */
 static void grant(struct try *try, const struct worker_stage *stage, bool edited)
 {
-    const struct plan_stage *plan = stage->plan;
-    uint64_t mask = 0;
-
-    if (edited && !plan_labels(try->worker->plan, "deid.verified", &mask))
-        try->labels &= ~mask;
-    try->labels |= plan->grants;
-    if ((plan->plugin->flags & SENDIT_REIDENTIFIES) && /* what it grants of ours is lost, too */
-        !plan_labels(try->worker->plan,
-                     "pixels.checked filters.passed ids.replaced deid.header deid.verified", &mask))
-        try->labels &= ~mask;
-    try->handed_out |= plan->egress;
+    try->labels = plan_labels_after(stage->plan, try->labels, edited);
+    try->handed_out |= stage->plan->egress;
 }
 
 static enum step missing_label(struct try *try, const struct worker_stage *stage)

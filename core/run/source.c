@@ -138,7 +138,7 @@ static sendit_verdict produce(struct worker *worker, struct worker_stage *stage,
         wire_begin(&worker->wire, WIRE_FEED_FORGET);
         told(feed, wire_send(&worker->wire));
     }
-    return worker_verdict(stage, verdict, why);
+    return host_judge(&stage->host, verdict, why);
 }
 
 static int tell_fed(struct worker *worker, sendit_verdict verdict, const struct worker_end *end)

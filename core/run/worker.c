@@ -96,26 +96,6 @@ static void settled(struct worker *worker)
     worker->retry_times = 0;
 }
 
-sendit_verdict worker_verdict(const struct worker_stage *stage, sendit_verdict verdict,
-                              struct sendit_why *why)
-{
-    bool known = verdict >= SENDIT_FAIL && verdict <= SENDIT_RETRY && verdict != SENDIT_QUARANTINE;
-
-    why->code[sizeof(why->code) - 1] = why->text[sizeof(why->text) - 1] = '\0';
-    if (stage->host.bug || !known) {
-        snprintf(why->code, sizeof(why->code), "%s",
-                 stage->host.bug ? "host.misuse" : "host.verdict");
-        snprintf(why->text, sizeof(why->text), "%s",
-                 stage->host.bug
-                     ? "The stage asked the host for something that its descriptor does not allow."
-                     : "The stage answered with a verdict that does not fit here.");
-        return SENDIT_FAIL;
-    }
-    if (verdict != SENDIT_PASS && (!why->code[0] || !strncmp(why->code, "host.", 5)))
-        snprintf(why->code, sizeof(why->code), "%.22s.unknown", stage->plan->plugin->name);
-    return verdict;
-}
-
 /* ---- opening ---- */
 
 enum worker_answer worker_open(struct worker *worker, struct worker_stage *stage,
@@ -130,7 +110,7 @@ enum worker_answer worker_open(struct worker *worker, struct worker_stage *stage
         verdict = stage->plan->plugin->open(&stage->host.host, &stage->self, &why);
         worker_leave(worker, stage);
         stage->open = verdict == SENDIT_PASS;
-        verdict = worker_verdict(stage, verdict, &why);
+        verdict = host_judge(&stage->host, verdict, &why);
         if (verdict == SENDIT_PASS)
             break;
         if (verdict != SENDIT_RETRY) {
@@ -177,7 +157,7 @@ static sendit_verdict call_batch(struct worker *worker, struct worker_stage *sta
     worker_enter(worker, stage, phase);
     verdict = call(stage->self, &own, why);
     worker_leave(worker, stage);
-    return worker_verdict(stage, verdict, why);
+    return host_judge(&stage->host, verdict, why);
 }
 
 static enum worker_answer begin_stage(struct worker *worker, struct worker_stage *stage,

@@ -76,9 +76,6 @@ int64_t worker_clock(void); /* CLOCK_BOOTTIME in ms */
 /* Make the stage's instance if there is none yet. */
 enum worker_answer worker_open(struct worker *worker, struct worker_stage *stage,
                                struct worker_end *ret_end);
-/* The answer of a callback that has no image: what is unknown, or misused the host, is FAIL. */
-sendit_verdict worker_verdict(const struct worker_stage *stage, sendit_verdict verdict,
-                              struct sendit_why *why);
 
 /* chain.c: one image through every stage; its end is told over the wire. */
 enum worker_answer chain_take(struct worker *worker, const struct work_item *item,

@@ -104,6 +104,12 @@ void host_fini(struct host *host);
 /* Around each callback: what lives that long is freed in host_leave(). */
 void host_enter(struct host *host);
 void host_leave(struct host *host);
+/* What the answer of a callback costs if the stage broke the rules of stage.h meanwhile: misuse and
+ * an unknown verdict are FAIL; where an item is in hand, the latter, and edits that were not
+ * declared, are QUARANTINE.  Whatever is not PASS has a code then. */
+sendit_verdict host_judge(const struct host *host, sendit_verdict verdict, struct sendit_why *why);
+sendit_verdict host_judge_item(const struct host *host, const struct dicom_object *object,
+                               sendit_verdict verdict, struct sendit_why *why);
 /* When finish() or abandon() has returned: spool files go, and what the batch has cached.  Kept
  * files are core/dicom's: dicom_drop_all(). */
 void host_end_batch(struct host *host);
