@@ -2,6 +2,7 @@
 /* One element: its bytes, its value as UTF-8 text, and text as its bytes. */
 #include "dicom/object.h"
 
+#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -490,7 +491,18 @@ sendit_result text_to_bytes(struct sendit_dataset *ds, DcmEVR vr, const char *te
     return out->failed ? SENDIT_ENOMEM : SENDIT_OK;
 }
 
+/* What the dictionary says never changes, and asking it takes a lock and a hash of its own: for each
+ * element of each image.  A slot is written whole or not at all; another tag may take it over. */
 DcmEVR dictionary_vr(uint32_t tag)
 {
-    return DcmTag(key_of(tag)).getEVR();
+    static std::atomic<uint64_t> memo[4096];
+    std::atomic<uint64_t> &slot = memo[tag * UINT32_C(2654435761) >> 20];
+    uint64_t known = slot.load(std::memory_order_relaxed);
+
+    if (known >> 32 != tag || !known) {
+        known = static_cast<uint64_t>(tag) << 32 |
+                static_cast<uint32_t>(DcmTag(key_of(tag)).getEVR());
+        slot.store(known, std::memory_order_relaxed);
+    }
+    return static_cast<DcmEVR>(known & UINT32_MAX);
 }

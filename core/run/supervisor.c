@@ -362,9 +362,9 @@ static bool has_work(const struct supervisor *sv)
 static void work(struct supervisor *sv)
 {
     while (has_work(sv)) {
-        give_work(sv);
         answer_locks(sv);
-        answer_parked(sv);
+        answer_parked(sv); /* first: one that need not wait is no reason for another worker */
+        give_work(sv);
         if (!has_work(sv))
             break;
         turn(sv, commit_in_time(sv));
