@@ -188,41 +188,41 @@ static int note_holder(void *ctx, const struct ledger_item *item)
     return 0;
 }
 
-/* The slot that has `batch` in hand, if it comes later in the order than that of `slot`. */
-static struct slot *later_slot(struct supervisor *sv, const struct slot *slot, const char *batch)
+/* The slot that has `batch` in hand, if it comes later in the order than that of `slot`, or, with
+ * `order` -1, earlier. */
+static struct slot *other_slot(struct supervisor *sv, const struct slot *slot, const char *batch,
+                               int order)
 {
     for (struct slot *other = sv->slots; other; other = other->next)
         if (other != slot && other->has_batch && !strcmp(other->batch.id, batch) &&
-            strcmp(other->batch.key, slot->batch.key) > 0)
+            order * strcmp(other->batch.key, slot->batch.key) > 0)
             return other;
     return NULL;
 }
 
 /*
- * Order decides who is first, not time: an image of a later batch that is still being worked on
- * makes room, and that batch is done again.
+ * Order decides who is first, not time.  An image of a later batch that is still being worked on
+ * makes room, and that batch is done again; one of an earlier batch may yet be held, and then makes
+ * room itself: the question waits until that batch has ended.
  */
-static void instance(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+static void try_question(struct supervisor *sv, struct slot *slot)
 {
-    struct ledger_item item = {.batch = slot->batch.id};
+    struct question *question = &slot->question;
+    struct ledger_item item = {.id = question->item,
+                               .batch = slot->batch.id,
+                               .header_digest = question->header_digest,
+                               .pixel_length = question->pixel_length};
     struct holder holder = {0};
     struct slot *later;
-    const char *uid;
-    int result;
+    int result = ledger_instance(sv->ledger, question->uid, &item, note_holder, &holder, sv->err);
 
-    item.id = wire_str(msg);
-    uid = wire_str(msg);
-    item.header_digest = wire_str(msg);
-    item.pixel_length = wire_u64(msg);
-    if (msg->bad) {
-        answer(slot, -1);
-        return;
-    }
-    result = ledger_instance(sv->ledger, uid, &item, note_holder, &holder, sv->err);
-    later = result == 1 ? later_slot(sv, slot, holder.batch) : NULL;
+    question->waits = result == 1 && other_slot(sv, slot, holder.batch, -1);
+    if (question->waits)
+        goto out;
+    later = result == 1 ? other_slot(sv, slot, holder.batch, 1) : NULL;
     if (later) {
         later->stolen = true;
-        result = ledger_instance_take(sv->ledger, uid, &item, sv->err);
+        result = ledger_instance_take(sv->ledger, question->uid, &item, sv->err);
     }
     if (result < 0)
         supervisor_broke(sv);
@@ -233,7 +233,25 @@ static void instance(struct supervisor *sv, struct slot *slot, struct wire_msg *
         wire_put_u64(&slot->wire, holder.pixel_length);
     }
     send_answer(slot);
+out:
     free(holder.path);
+}
+
+static void instance(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    struct question *question = &slot->question;
+    const char *item = wire_str(msg), *uid = wire_str(msg), *digest = wire_str(msg);
+
+    question->pixel_length = wire_u64(msg);
+    if (msg->bad || strlen(item) >= sizeof(question->item) ||
+        strlen(uid) >= sizeof(question->uid) || strlen(digest) >= sizeof(question->header_digest)) {
+        answer(slot, -1);
+        return;
+    }
+    memcpy(question->item, item, strlen(item) + 1);
+    memcpy(question->uid, uid, strlen(uid) + 1);
+    memcpy(question->header_digest, digest, strlen(digest) + 1);
+    try_question(sv, slot);
 }
 
 /* ---- the end of a batch ---- */
@@ -453,7 +471,7 @@ static void store_next(struct supervisor *sv, struct slot *slot, struct wire_msg
     free(next);
 }
 
-void answer_locks(struct supervisor *sv)
+static void give_locks(struct supervisor *sv)
 {
     for (struct slot *slot = sv->slots; slot; slot = slot->next) {
         bool taken = false;
@@ -479,7 +497,7 @@ static void store_lock(struct supervisor *sv, struct slot *slot, struct wire_msg
         return;
     }
     snprintf(slot->waits_for, sizeof(slot->waits_for), "%s\n%s", stage, key);
-    answer_locks(sv);
+    give_locks(sv);
 }
 
 static void audit(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
@@ -642,6 +660,14 @@ static void feed_message(struct supervisor *sv, struct slot *slot, struct wire_m
     }
 }
 
+void answer_waiting(struct supervisor *sv)
+{
+    give_locks(sv);
+    for (struct slot *slot = sv->slots; slot; slot = slot->next)
+        if (slot->question.waits)
+            try_question(sv, slot);
+}
+
 /* ---- one message ---- */
 
 static void batch_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
@@ -703,7 +729,7 @@ static void service_message(struct supervisor *sv, struct slot *slot, struct wir
         break;
     case WIRE_STORE_UNLOCK:
         slot->lock[0] = '\0';
-        answer_locks(sv);
+        give_locks(sv);
         break;
     case WIRE_AUDIT:
         audit(sv, slot, msg);

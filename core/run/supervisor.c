@@ -362,7 +362,7 @@ static bool has_work(const struct supervisor *sv)
 static void work(struct supervisor *sv)
 {
     while (has_work(sv)) {
-        answer_locks(sv);
+        answer_waiting(sv);
         answer_parked(sv); /* first: one that need not wait is no reason for another worker */
         give_work(sv);
         if (!has_work(sv))

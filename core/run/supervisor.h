@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/digest.h"
 #include "run/page.h"
 #include "run/run.h"
 #include "run/wire.h"
@@ -23,6 +24,13 @@
 #define SUPERVISOR_MAX_FAULTS 10
 
 enum slot_state { SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_PARKED, SLOT_CLOSING };
+
+/* Is an image the first with its new UID?  Kept while an earlier batch has the answer in hand. */
+struct question {
+    bool waits;
+    char item[SENDIT_ID_SIZE], uid[65], header_digest[DIGEST_HEX];
+    uint64_t pixel_length;
+};
 
 struct slot {
     struct slot *next;
@@ -40,6 +48,7 @@ struct slot {
     char last[SENDIT_ID_SIZE]; /* the last item that was sent */
     char lock[320];            /* "STAGE\nKEY" that it holds, or "" */
     char waits_for[320];       /* the same that it waits for, or "" */
+    struct question question;
 };
 
 /* What an image or a batch (item "") has cost in this run. */
@@ -113,8 +122,8 @@ void answer_message(struct supervisor *sv, struct slot *slot, struct wire_msg *m
 void answer_facts(struct supervisor *sv, struct slot *slot, const char *item);
 /* Let those that are parked finish, if nothing earlier is left. */
 void answer_parked(struct supervisor *sv);
-/* Give locks that are free to those that wait. */
-void answer_locks(struct supervisor *sv);
+/* Give locks that are free, and answers that are known, to those that wait. */
+void answer_waiting(struct supervisor *sv);
 /* The end of a batch in the ledger, its event, what becomes of its files. */
 void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped);
 
