@@ -664,7 +664,8 @@ static int read_meta(struct kept *kept, uint64_t at, struct scan *scan, char ret
         walk.at = value + element.length;
     }
     scan->dataset_at = walk.at;
-    return 0;
+    /* No element and no data set is as short as what is left. */
+    return kept->source->size - walk.at < 8 ? truncated(refusal, walk.at) : 0;
 }
 
 /*

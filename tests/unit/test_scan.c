@@ -295,6 +295,22 @@ static void transfer_syntaxes_that_are_not_ours(void **state)
     assert_null(scan_find_syntax(" " EXPLICIT));
 }
 
+/* Wherever its meta group is cut, a file is cut short: no lack of a transfer syntax is to blame. */
+static void a_cut_meta_group(void **state)
+{
+    struct maker whole = {0};
+
+    (void)state;
+    make_meta(&whole, EXPLICIT);
+    for (size_t n = 140; n <= whole.buf.len; n++) {
+        struct maker m = {0};
+
+        buf_add(&m.buf, whole.buf.data, n);
+        assert_reason(&m, "dicom.truncated");
+    }
+    buf_fini(&whole.buf);
+}
+
 static void a_dicomdir_is_told_by_its_content(void **state)
 {
     struct maker m = {0};
@@ -590,6 +606,7 @@ int main(void)
         cmocka_unit_test(a_meta_group_without_preamble_is_read),
         cmocka_unit_test(what_is_no_dicom),
         cmocka_unit_test(transfer_syntaxes_that_are_not_ours),
+        cmocka_unit_test(a_cut_meta_group),
         cmocka_unit_test(a_dicomdir_is_told_by_its_content),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(depth_in_un_is_bounded),
