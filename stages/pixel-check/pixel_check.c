@@ -10,17 +10,25 @@
 #include <string.h>
 #include <strings.h>
 
+#define TAG_TRANSFER_SYNTAX 0x00020010u
 #define TAG_IMAGE_TYPE 0x00080008u
 #define TAG_SOP_CLASS 0x00080016u
 #define TAG_MODALITY 0x00080060u
 #define TAG_CONVERSION_TYPE 0x00080064u
 #define TAG_SERIES_DESCRIPTION 0x0008103Eu
+#define TAG_SAMPLES 0x00280002u
+#define TAG_PHOTOMETRIC 0x00280004u
+#define TAG_FRAMES 0x00280008u
+#define TAG_ROWS 0x00280010u
+#define TAG_COLUMNS 0x00280011u
+#define TAG_BITS 0x00280100u
 #define TAG_BURNED_IN 0x00280301u
 #define TAG_DOCUMENT 0x00420011u
 #define TAG_ICON 0x00880200u
 #define TAG_FLOAT_PIXELS 0x7FE00008u
 #define TAG_DOUBLE_PIXELS 0x7FE00009u
 #define TAG_PIXELS 0x7FE00010u
+#define TAG_SPECTRA 0x56000020u
 
 /* Storage SOP classes: one of them, or the head of a family. */
 #define UID_STANDARD "1.2.840.10008."
@@ -28,7 +36,16 @@
 #define UID_SECONDARY UID_STORAGE "7"
 #define UID_DOCUMENT UID_STORAGE "104"
 
-enum finding { BURNED_IN, DOCUMENT, PRIVATE_CLASS, SCREEN_SAVE, SECONDARY, UNKNOWN, N_FINDINGS };
+enum finding {
+    BURNED_IN,
+    DOCUMENT,
+    PRIVATE_CLASS,
+    SCREEN_SAVE,
+    SECONDARY,
+    UNKNOWN,
+    LENGTH,
+    N_FINDINGS
+};
 
 /* Of each finding the option that decides about it, and what the operator reads. */
 static const struct {
@@ -46,6 +63,8 @@ static const struct {
                    "It is a secondary capture, which often shows the patient's name."},
     [UNKNOWN] = {"on_unknown", "pixel.unknown", "unknown",
                  "Images of its kind often show names, and it has no Burned In Annotation."},
+    [LENGTH] = {"on_length", "pixel.length", "length",
+                "Its pixel data is not as long as its rows, columns, bits and frames say."},
 };
 
 struct sendit_stage_state {
@@ -71,6 +90,8 @@ static const struct sendit_option options[] = {
      "Encapsulated documents, such as PDF."},
     {"on_private_sop_class", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
      "Objects of a private SOP class."},
+    {"on_length", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Native pixel data that is longer or shorter than its header says, or not there."},
 };
 
 /* ---- what the header says ---- */
@@ -170,6 +191,80 @@ static int shows_names(const struct sendit_stage_state *self, struct sendit_data
     return 0;
 }
 
+/* A count in the header; 0 for none, and for what is no count. */
+static uint64_t count(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+                      uint32_t tag, const char *absent)
+{
+    const char *value = text(self, ds, tag, "");
+    char *end;
+    unsigned long long n;
+
+    if (!*value)
+        value = absent;
+    n = strtoull(value, &end, 10);
+    return *value < '0' || *value > '9' || *end || n > UINT32_MAX ? 0 : n;
+}
+
+struct pixels {
+    uint32_t tag; /* 0 without any */
+    uint64_t length;
+};
+
+/* The pixel data, on disk or not; a visitor of the top level. */
+static int32_t note_pixels(void *ctx, struct sendit_dataset *parent,
+                           const struct sendit_element *element)
+{
+    (void)parent;
+    if (element->tag != TAG_PIXELS && element->tag != TAG_FLOAT_PIXELS &&
+        element->tag != TAG_DOUBLE_PIXELS)
+        return SENDIT_KEEP_WHOLE;
+    *(struct pixels *)ctx = (struct pixels){element->tag, element->length};
+    return SENDIT_STOP;
+}
+
+/* In a compressed one each fragment has a length of its own. */
+static int is_native(const char *syntax)
+{
+    static const char *const native[] = {"", UID_STANDARD "1.2", UID_STANDARD "1.2.1",
+                                         UID_STANDARD "1.2.1.99", UID_STANDARD "1.2.2"};
+
+    for (size_t i = 0; i < sizeof(native) / sizeof(native[0]); i++)
+        if (!strcmp(syntax, native[i]))
+            return 1;
+    return 0;
+}
+
+/* Bytes of the pixels, by the header; 0 if it does not say. */
+static uint64_t wanted_length(const struct sendit_stage_state *self, struct sendit_dataset *ds)
+{
+    const char *colours = text(self, ds, TAG_PHOTOMETRIC, "");
+    uint64_t n = count(self, ds, TAG_SAMPLES, "1");
+
+    /* Two pixels share their colour: PS3.3 C.7.6.3.1.2. */
+    if (has_word(colours, "YBR_FULL_422") || has_word(colours, "YBR_PARTIAL_422"))
+        n = 2;
+    if (__builtin_mul_overflow(n, count(self, ds, TAG_BITS, ""), &n) ||
+        __builtin_mul_overflow(n, count(self, ds, TAG_ROWS, ""), &n) ||
+        __builtin_mul_overflow(n, count(self, ds, TAG_COLUMNS, ""), &n) ||
+        __builtin_mul_overflow(n, count(self, ds, TAG_FRAMES, "1"), &n))
+        return 0;
+    return n / 8 + (n % 8 != 0);
+}
+
+/* What stands behind the last pixel is shown by no viewer, and could be anything. */
+static int has_wrong_length(const struct sendit_stage_state *self, struct sendit_dataset *ds)
+{
+    struct pixels pixels = {0};
+    uint64_t wanted;
+
+    if (self->dicom->walk(ds, note_pixels, &pixels) != SENDIT_ESTOPPED)
+        return 1;
+    if (pixels.tag == TAG_PIXELS && !is_native(text(self, ds, TAG_TRANSFER_SYNTAX, "")))
+        return 0;
+    wanted = wanted_length(self, ds);
+    return !wanted || (pixels.length != wanted && pixels.length != wanted + wanted % 2);
+}
+
 static int32_t find_pixels(void *ctx, struct sendit_dataset *parent,
                            const struct sendit_element *element)
 {
@@ -236,6 +331,8 @@ static sendit_verdict look(const struct sendit_stage_state *self, struct sendit_
             found |= 1u << SECONDARY;
         if (r == SENDIT_EABSENT && shows_names(self, ds, sop_class))
             found |= 1u << UNKNOWN;
+        if (has_wrong_length(self, ds))
+            found |= 1u << LENGTH;
     } else {
         r = self->dicom->walk(ds, find_pixels, NULL);
         if (r == SENDIT_ESTOPPED)
@@ -244,6 +341,9 @@ static sendit_verdict look(const struct sendit_stage_state *self, struct sendit_
         if (r != SENDIT_OK)
             return sendit_because(why, r == SENDIT_ENOMEM ? SENDIT_RETRY : SENDIT_QUARANTINE,
                                   "pixel.walk", "Its elements cannot be gone through.");
+        /* It was an image, and its end is missing; spectra have rows, and no pixels. */
+        if (has(self, ds, TAG_ROWS) && !has(self, ds, TAG_SPECTRA))
+            found |= 1u << LENGTH;
     }
     *ret_found = found;
     return SENDIT_PASS;

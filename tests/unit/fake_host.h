@@ -26,7 +26,7 @@ struct fake_fact {
     char key[160], value[1024];
 };
 
-/* A data set is an array that ends with tag 0. */
+/* A data set is an array that ends with tag 0; `walk` is how a walk ends that nobody stops. */
 struct sendit_dataset {
     const struct fake_attribute *attributes;
     sendit_result walk;
@@ -37,11 +37,13 @@ static struct fake_fact fake_facts[FAKE_MAX];
 static size_t fake_n_facts, fake_n_holds, fake_n_logs, fake_n_metrics;
 static char fake_last_metric[64], fake_last_log[64], fake_last_hold[64], fake_held[SENDIT_ID_SIZE];
 static const struct sendit_file *fake_file;
+static uint64_t fake_length; /* of what is there, and no text */
 
 static inline void fake_reset(void)
 {
     memset(fake_options, 0, sizeof(fake_options));
     fake_n_facts = fake_n_holds = fake_n_logs = fake_n_metrics = 0;
+    fake_length = 0;
     fake_last_metric[0] = fake_last_log[0] = fake_last_hold[0] = fake_held[0] = '\0';
 }
 
@@ -106,7 +108,15 @@ static sendit_result fake_bytes(struct sendit_dataset *ds, uint32_t tag, const v
 
 static sendit_result fake_walk(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx)
 {
-    (void)visit, (void)ctx;
+    for (const struct fake_attribute *at = ds->attributes; at->tag; at++) {
+        const struct sendit_element element = {.tag = at->tag,
+                                               .value = at->value,
+                                               .length =
+                                                   at->value ? strlen(at->value) : fake_length};
+
+        if (visit(ctx, ds, &element) == SENDIT_STOP)
+            return SENDIT_ESTOPPED;
+    }
     return ds->walk;
 }
 
