@@ -130,8 +130,10 @@ static void close_stages(struct worker *worker)
     for (size_t i = worker->n_stages; i-- > 0;) {
         struct worker_stage *stage = &worker->stages[i];
 
-        if (stage->open)
-            stage->plan->plugin->close(stage->self);
+        if (!stage->open)
+            continue;
+        host_end_batch(&stage->host); /* what produce() left in flight */
+        stage->plan->plugin->close(stage->self);
         stage->open = false;
     }
 }
@@ -156,6 +158,8 @@ static sendit_verdict call_batch(struct worker *worker, struct worker_stage *sta
     own.once_key = once;
     worker_enter(worker, stage, phase);
     verdict = call(stage->self, &own, why);
+    if (phase == PAGE_FINISH)
+        host_cancel(&stage->host);
     worker_leave(worker, stage);
     return host_judge(&stage->host, verdict, why);
 }
@@ -211,6 +215,7 @@ static enum worker_answer finish_stage(struct worker *worker, struct worker_stag
 
 static void abandon_stages(struct worker *worker, const struct sendit_batch *batch)
 {
+    worker->env.abandoning = true;
     for (size_t i = 0; i < worker->n_stages; i++) {
         struct worker_stage *stage = &worker->stages[i];
         struct log_who who = {stage->plan->id, batch->id, NULL};
@@ -224,6 +229,7 @@ static void abandon_stages(struct worker *worker, const struct sendit_batch *bat
                       "The stage could not put down all that it had begun.");
         stage->in_batch = false;
     }
+    worker->env.abandoning = false;
 }
 
 /* What an earlier attempt noted of an item, or of the batch. */

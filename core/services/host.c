@@ -27,6 +27,7 @@ static const struct table tables[] = {
     {"sendit.facts/1", 0, &host_facts, sizeof(host_facts)},
     {"sendit.store/1", 0, &host_store, sizeof(host_store)},
     {"sendit.secrets/1", SENDIT_SECRETS, &host_secrets, sizeof(host_secrets)},
+    {"sendit.http/1", SENDIT_NETWORK, &host_http, sizeof(host_http)},
     {"sendit.metrics/1", 0, &host_metrics, sizeof(host_metrics)},
 };
 
@@ -136,6 +137,7 @@ void host_init(struct host *host, struct host_env *env, const struct plan_stage 
 
 void host_fini(struct host *host)
 {
+    http_fini(host);
     table_free_memory(host);
     spool_close(host);
     deid_plans_free(host);
@@ -144,6 +146,10 @@ void host_fini(struct host *host)
 
 void host_enter(struct host *host)
 {
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    host->since_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     host->thread = pthread_self();
     atomic_store(&host->bug, atomic_exchange(&host->bug_outside, false));
     atomic_store(&host->in_callback, true);
@@ -157,12 +163,20 @@ void host_leave(struct host *host)
     if (host->locked && link && link->store_lock)
         (void)link->store_lock(link->ctx, host->stage->id, NULL); /* a dead peer holds no lock */
     host->locked = false;
+    http_leave(host);
     table_free_memory(host);
     ids_trim(host->env, HOST_MAX_CACHED / 2);
 }
 
 void host_end_batch(struct host *host)
 {
+    if (http_in_flight(host)) { /* of a stage without finish() */
+        host_enter(host);
+        host_cancel(host);
+        host_leave(host);
+        if (atomic_load(&host->bug))
+            atomic_store(&host->bug_outside, true);
+    }
     spool_close(host);
     ids_trim(host->env, 0);
 }

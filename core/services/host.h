@@ -71,6 +71,9 @@ struct host_env {
     const char *scratch;            /* folder for spool files, 0700 */
     const char *batch, *item;       /* ids in hand, NULL outside */
     bool batch_open;                /* between begin() and the return of finish() or abandon() */
+    bool abandoning;                /* in abandon(): what is in flight is not waited for */
+    struct http_pool *http;         /* connections; made by the first request */
+    uint32_t http_stall_s;          /* 0: HTTP_STALL_S; tests do not wait that long */
     struct dicom *dicom;            /* that has the kept files; NULL in check() */
     struct dicom_object *object;    /* of the item in hand */
     struct map facts;               /* of the batch in hand: "ITEM\nKEY" */
@@ -81,6 +84,8 @@ struct host_env {
 
 struct host_memory;
 struct host_spool;
+struct host_http;
+struct http_pool;
 
 /* One instance. */
 struct host {
@@ -93,6 +98,8 @@ struct host {
     pthread_t thread;              /* of the callback */
     struct host_memory *memory;    /* what lives until the callback returns */
     struct host_spool *spool;      /* open files of the batch */
+    struct host_http *http;        /* requests in flight; NULL before the first */
+    int64_t since_ms;              /* CLOCK_BOOTTIME at which the callback began */
     struct sendit_deid_plan *deid; /* what the stage compiled */
     bool locked;                   /* the lock of the store is its */
     char uid[IDENTITY_UID];        /* what host_uid() returned, if it is not in env->uids */
@@ -110,6 +117,9 @@ void host_leave(struct host *host);
 sendit_verdict host_judge(const struct host *host, sendit_verdict verdict, struct sendit_why *why);
 sendit_verdict host_judge_item(const struct host *host, const struct dicom_object *object,
                                sendit_verdict verdict, struct sendit_why *why);
+/* Before the host_leave() of finish() and abandon(), and before close(): requests in flight are
+ * cancelled, their `done` called. */
+void host_cancel(struct host *host);
 /* When finish() or abandon() has returned: spool files go, and what the batch has cached.  Kept
  * files are core/dicom's: dicom_drop_all(). */
 void host_end_batch(struct host *host);
@@ -139,6 +149,7 @@ extern const struct sendit_spool host_spool;
 extern const struct sendit_facts host_facts;
 extern const struct sendit_store host_store;
 extern const struct sendit_secrets host_secrets;
+extern const struct sendit_http host_http;
 extern const struct sendit_metrics host_metrics;
 
 #endif

@@ -127,35 +127,25 @@ static sendit_result from_env(struct host *host, const char *option, const char 
     return SENDIT_OK;
 }
 
-/* The "env:NAME" or "file:PATH" of a SECRET; EABSENT if it was left out. */
+/* The "env:NAME" or "file:PATH" of a SECRET; NULL if it was left out. */
 static sendit_result find(struct host *host, const char *option, const char **ret_text)
 {
     const struct plan_value *value = option ? plan_value(host->stage, option) : NULL;
 
-    if (!(host->stage->plugin->flags & SENDIT_SECRETS))
-        return SENDIT_EDENIED;
     if (!value || value->option->type != SENDIT_OPT_SECRET ||
         (value->option->flags & SENDIT_OPT_MANY))
         return table_misuse(host, "The stage asked for a secret that its table lacks", option);
-    if (!value->text)
-        return SENDIT_EABSENT;
     *ret_text = value->text;
     return SENDIT_OK;
 }
 
-static sendit_result get(const struct sendit_host *handle, const char *option,
-                         const char **ret_value)
+sendit_result secrets_value(struct host *host, const char *option, const char **ret_value)
 {
-    struct host *host = table_enter(handle);
-    const char *text, *at;
-    sendit_result r;
+    const char *text = NULL, *at;
+    sendit_result r = find(host, option, &text);
 
-    if (!host)
-        return SENDIT_EINVAL;
-    if (!ret_value)
-        return table_misuse(host, "The stage called secrets->get() without a place for it", option);
-    r = find(host, option, &text);
-    if (r != SENDIT_OK)
+    *ret_value = NULL;
+    if (r != SENDIT_OK || !text)
         return r;
     at = behind(text, FROM_ENV);
     if (at)
@@ -164,10 +154,31 @@ static sendit_result get(const struct sendit_host *handle, const char *option,
     return at ? from_file(host, option, at, ret_value) : SENDIT_EINVAL;
 }
 
+static sendit_result get(const struct sendit_host *handle, const char *option,
+                         const char **ret_value)
+{
+    struct host *host = table_enter(handle);
+    const char *value = NULL;
+    sendit_result r;
+
+    if (!host)
+        return SENDIT_EINVAL;
+    if (!ret_value)
+        return table_misuse(host, "The stage called secrets->get() without a place for it", option);
+    if (!(host->stage->plugin->flags & SENDIT_SECRETS))
+        return SENDIT_EDENIED;
+    r = secrets_value(host, option, &value);
+    if (r == SENDIT_OK && !value)
+        return SENDIT_EABSENT;
+    if (r == SENDIT_OK)
+        *ret_value = value;
+    return r;
+}
+
 static sendit_result put(const struct sendit_host *handle, const char *option, const char *value)
 {
     struct host *host = table_enter(handle);
-    const char *text, *path;
+    const char *text = NULL, *path;
     struct stat st;
     sendit_result r;
 
@@ -176,9 +187,13 @@ static sendit_result put(const struct sendit_host *handle, const char *option, c
     if (!value || strlen(value) > HOST_MAX_SECRET)
         return table_misuse(host, "The stage called secrets->put() with what it does not take",
                             option);
+    if (!(host->stage->plugin->flags & SENDIT_SECRETS))
+        return SENDIT_EDENIED;
     r = find(host, option, &text);
     if (r != SENDIT_OK)
         return r;
+    if (!text)
+        return SENDIT_EABSENT;
     path = behind(text, FROM_FILE);
     if (!path)
         return SENDIT_EDENIED;

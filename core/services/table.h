@@ -30,10 +30,17 @@ sendit_result table_text(struct host *host, const char *text, const char **ret_t
 /* Is it a word of up to HOST_MAX_WORD of [a-z0-9._-] that does not begin with a dot? */
 bool table_is_word(const char *word);
 
+/* The value behind a SECRET option, also for a stage that may not see it; NULL if the site left it
+ * out.  It lives, and is wiped, as table_copy() says. */
+sendit_result secrets_value(struct host *host, const char *option, const char **ret_value);
+
 /* What a host_leave() and a host_end_batch() have to undo. */
 void table_free_memory(struct host *host);
 void spool_close(struct host *host);
 void deid_plans_free(struct host *host);
+void http_leave(struct host *host); /* frees what send() gave, and lets others go on */
+uint32_t http_in_flight(const struct host *host);
+void http_fini(struct host *host); /* `done` is not called any more: see host_cancel() */
 void ids_trim(struct host_env *env, size_t max);
 
 #endif
