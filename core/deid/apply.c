@@ -13,8 +13,10 @@
 
 #include "deid/codes.h"
 #include "deid/rules.h"
+#include "deid/terms.h"
 #include "deid/traces.h"
 #include "deid/value.h"
+#include "dicom/charset.h"
 #include "dicom/dicom.h"
 
 #define MAX_DAYS 366000 /* of jitter, either way: a thousand years */
@@ -23,12 +25,16 @@
 
 enum {
     CHARACTER_SET = 0x00080005,
+    IMAGE_TYPE = 0x00080008,
     SOP_INSTANCE_UID = 0x00080018,
+    MODALITY = 0x00080060,
+    MODALITIES_IN_STUDY = 0x00080061,
     CODE_VALUE = 0x00080100,
     CODE_SCHEME = 0x00080102,
     CODE_SCHEME_VERSION = 0x00080103,
     CODE_MEANING = 0x00080104,
     CODE_SCHEME_UID = 0x0008010c,
+    FRAME_TYPE = 0x00089007,
     PATIENT_ID = 0x00100020,
     IDENTITY_REMOVED = 0x00120062,
     METHOD = 0x00120063,
@@ -217,62 +223,55 @@ static int32_t keep_age(struct run *run, const struct at *at)
     return put(run, at, shown, 4);
 }
 
-/* A term that no character set begins like is something else; text is then read as ASCII. */
-static bool is_character_set(const struct at *at)
+static bool has_terms(uint32_t tag)
 {
-    struct value_span rest = value_trim(at->e->value, at->e->length), one;
-
-    while (value_next(&rest, &one))
-        if (one.len && !(one.len > 4 && !memcmp(one.text, "ISO", 3)) &&
-            !(one.len >= 3 && !memcmp(one.text, "GB", 2)))
-            return false;
-    return true;
+    return tag == IMAGE_TYPE || tag == FRAME_TYPE || tag == MODALITY || tag == MODALITIES_IN_STUDY;
 }
 
-/* Terms of the standard without which an object is not what it was, and parts of the body. Somebody
- * may be called so, research data often is: the term does not tell. */
-static bool is_term(struct value_span one)
+/* Where only known terms stand, is it one, and what stands for any other? */
+static bool is_allowed(uint32_t tag, struct value_span one, const char **ret_other)
 {
-    static const char *const terms[] = {
-        "ABDOMEN",   "AXIAL",    "BRAIN",    "BREAST",   "CHEST",         "CODE",     "COMPOSITE",
-        "CONTAINER", "CONTAINS", "DATE",     "DATETIME", "DERIVED",       "HEAD",     "HEADNECK",
-        "HEART",     "IMAGE",    "KIDNEY",   "LIVER",    "LOCALIZER",     "LUNG",     "MIXED",
-        "NECK",      "NONE",     "ORIGINAL", "OTHER",    "PALETTE COLOR", "PELVIS",   "PNAME",
-        "PRIMARY",   "PROSTATE", "SCOORD",   "SCOORD3D", "SECONDARY",     "SEPARATE", "SINGLE",
-        "SPINE",     "TABLE",    "TCOORD",   "TEXT",     "TIME",          "UIDREF",   "VOLUME",
-        "WAVEFORM",  "WHOLEBODY"};
+    bool modality = tag == MODALITY || tag == MODALITIES_IN_STUDY;
 
-    for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++)
-        if (strlen(terms[i]) == one.len && !memcmp(terms[i], one.text, one.len))
-            return true;
-    return false;
+    *ret_other = modality ? "OT" : value_dummy(VALUE_VR('C', 'S'));
+    if (!one.len || !has_terms(tag))
+        return true;
+    if (modality)
+        return terms_is_modality(one.text, one.len);
+    return value_fits(VALUE_VR('C', 'S'), one.text, one.len) &&
+           terms_is_image_type(one.text, one.len);
 }
 
-/* Of several code strings only those go that name somebody: the others may be of Type 1. */
+/* Of several code strings only those go that name somebody, or could: the others may be of
+ * Type 1. */
 static int32_t keep_codes(struct run *run, const struct at *at)
 {
     struct value_span rest = value_trim(at->e->value, at->e->length), one;
-    bool first = true, named = false;
+    uint32_t tag = at->e->tag;
+    bool first = true, changed = false;
+    size_t shortest = SHORTEST_IN_CODE_STRING;
 
-    if (!traces_in_text(&run->traces, rest.text, rest.len, SHORTEST_IN_CODE_STRING))
-        return SENDIT_KEEP;
+    if (tag == IMAGE_TYPE || tag == FRAME_TYPE) /* where any short word may stand */
+        shortest = 0;
     run->text.len = 0;
     while (value_next(&rest, &one)) {
-        bool names = !is_term(one) &&
-                     traces_in_text(&run->traces, one.text, one.len, SHORTEST_IN_CODE_STRING);
+        const char *other;
+        bool stays = is_allowed(tag, one, &other);
 
+        if (stays && !terms_is_common(one.text, one.len))
+            stays = !traces_in_text(&run->traces, one.text, one.len, shortest);
         if (!first)
             buf_add(&run->text, "\\", 1);
         first = false;
-        if (names)
-            buf_str(&run->text, value_dummy(VALUE_VR('C', 'S')));
-        else
+        if (stays)
             buf_add(&run->text, one.text, one.len);
-        named = named || names;
+        else
+            buf_str(&run->text, other);
+        changed = changed || !stays;
     }
     if (run->text.failed)
         return failed(run, SENDIT_ENOMEM);
-    if (!named)
+    if (!changed)
         return SENDIT_KEEP;
     run->report.replaced++;
     return put(run, at, run->text.data, run->text.len);
@@ -285,9 +284,9 @@ static int32_t keep_string(struct run *run, const struct at *at)
 
     if (at->vr == VALUE_VR('A', 'S'))
         return keep_age(run, at);
-    if (at->e->tag == CHARACTER_SET && !is_character_set(at))
-        return remove_it(run);
-    if (!value_fits(at->vr, at->e->value, at->e->length))
+    if (at->e->tag == CHARACTER_SET)
+        return charset_is_known(rest.text, rest.len) ? SENDIT_KEEP : remove_it(run);
+    if (!has_terms(at->e->tag) && !value_fits(at->vr, at->e->value, at->e->length))
         return empty_it(run, at);
     if (at->vr == VALUE_VR('C', 'S'))
         return keep_codes(run, at);

@@ -11,7 +11,7 @@
 #define PS315 "ps3.15-2026c.tsv"
 #define BEYOND "beyond-ps3.15.tsv"
 /* Part of the digest: raise it when the same tables come to mean something else. */
-#define ENGINE "sendit.deid 1"
+#define ENGINE "sendit.deid 2"
 
 /* The columns of PS315, in the order of the file. */
 enum { COLUMN_BASIC, COLUMN_PATIENT = 5, COLUMN_MODIFIED_DATES = 7 };

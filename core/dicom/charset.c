@@ -237,6 +237,18 @@ static void understand(struct charset *set)
     }
 }
 
+bool charset_is_known(const char *specific, size_t length)
+{
+    struct charset set = {.length = length};
+
+    if (length >= sizeof(set.specific))
+        return false;
+    if (length)
+        memcpy(set.specific, specific, length);
+    understand(&set);
+    return set.known;
+}
+
 const struct charset *charset_get(struct charset_table *table, const char *specific, size_t length)
 {
     struct charset *set;

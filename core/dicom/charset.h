@@ -37,6 +37,9 @@ void charset_table_free(struct charset_table *table);
  */
 const struct charset *charset_get(struct charset_table *table, const char *specific, size_t length);
 
+/* Is each term of (0008,0005) one that is understood here, and may they stand together? */
+bool charset_is_known(const char *specific, size_t length);
+
 /* Append `text` as UTF-8, or as it is encoded in the set; -1 if it cannot be converted.  `out` may
  * then have a part of it. */
 int charset_decode(const struct charset *set, const char *text, size_t length,

@@ -188,9 +188,16 @@ static void sets_that_are_unknown(void **state)
                                           "ISO 2022 IR 87\\ISO_IR 192",
                                           "GB18030\\GBK",
                                           "ISO_IR 1000000000000000000000",
-                                          "ISO_IR -6",
+                                          "ISO_IR -7",
                                           "ISO_IR 100x",
                                           "ISO_IR"};
+    static const char *const known[] = {"",
+                                        "ISO_IR 100",
+                                        "ISO-IR 100",
+                                        "ISO_IR 192",
+                                        "GB18030 ",
+                                        "\\ISO 2022 IR 87",
+                                        "ISO 2022 IR 6\\ISO 2022 IR 149"};
     char longest[300];
 
     (void)state;
@@ -198,9 +205,14 @@ static void sets_that_are_unknown(void **state)
         decodes(unknown[i], "Plain", CHARSET_TEXT, "Plain"); /* ASCII is ASCII in all of them */
         decodes(unknown[i], "\xe9", CHARSET_TEXT, NULL);
         encodes(unknown[i], "\xc3\xa9", CHARSET_TEXT, NULL);
+        assert_false(charset_is_known(unknown[i], strlen(unknown[i])));
     }
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        assert_true(charset_is_known(known[i], strlen(known[i])));
+    assert_true(charset_is_known(NULL, 0));
     memset(longest, 'x', sizeof(longest));
     longest[299] = '\0';
+    assert_false(charset_is_known(longest, 299));
     decodes(longest, "Plain", CHARSET_TEXT, "Plain");
     decodes(longest, "\xe9", CHARSET_TEXT, NULL);
     for (int i = 0; i < 200; i++) { /* more than are kept */

@@ -581,7 +581,146 @@ static void test_character_sets(void **state)
         assert_value(t.ds, 0x00080070, "ANONYMIZED");
         assert_value(t.ds, 0x00081090, "Plain");
         assert_value(t.ds, 0x00181250, "ANONYMIZED");
+        assert_value(t.ds, 0x00080005, i < 2 ? NULL : sets[i]);
         assert_gone(&t, "llerin");
+        end(&t);
+    }
+}
+
+/* A word in the form of a code string, where the standard has a list of them. */
+static void test_terms(void **state)
+{
+    struct sendit_dataset *item;
+    struct trip t;
+
+    (void)state;
+    begin(&t);
+    t.m.buf.len = 0;
+    make_meta(&t.m, EXPLICIT);
+    make_text(&t.m, 0x00080005, "CS", "ISO 2022 IR 6\\GONER");
+    make_text(&t.m, 0x00080008, "CS", "DERIVED\\Goner99\\M_FFE\\\\GONER\\LI\\NORM\\^GONER\\M^SE");
+    make_uids(&t.m);
+    make_text(&t.m, 0x00080060, "CS", "GONER");
+    make_text(&t.m, 0x00080061, "CS", "MR\\Goner\\CT");
+    make_text(&t.m, 0x00089007, "CS", "ORIGINAL\\PRIMARY\\GONER\\NONE");
+    make_text(&t.m, 0x00100010, "PN", "Doe^Norm^Ffe");
+    open_item(&t, 0x00400275);
+    make_text(&t.m, 0x00080060, "CS", "~goner");
+    close_item(&t);
+    run(&t);
+    assert_gone(&t, "goner");
+    assert_value(t.ds, 0x00080005, NULL);
+    assert_value(
+        t.ds, 0x00080008,
+        "DERIVED\\ANONYMIZED\\ANONYMIZED\\\\ANONYMIZED\\LI\\ANONYMIZED\\ANONYMIZED\\ANONYMIZED");
+    assert_value(t.ds, 0x00080060, "OT");
+    assert_value(t.ds, 0x00080061, "MR\\OT\\CT");
+    assert_value(t.ds, 0x00089007, "ORIGINAL\\PRIMARY\\ANONYMIZED\\NONE");
+    item = dicom_nested(t.ds, 0x00400275, 0);
+    if (item)
+        assert_value(item, 0x00080060, "OT");
+    end(&t);
+}
+
+/*
+ * Rules that no trace stands behind: what is planted here names nobody, so that only the rule takes
+ * it away.
+ */
+static void test_rules_alone(void **state)
+{
+    static const uint32_t gone[] = {0x00090010, 0x00091001, 0x00091002, 0x00290010, 0x00291008,
+                                    0x00041130, 0x00041500, 0x00081110, 0x54000100};
+    struct sendit_dataset *item;
+    struct trip t;
+
+    (void)state;
+    begin(&t);
+    t.m.buf.len = 0;
+    make_meta(&t.m, EXPLICIT);
+    make_text(&t.m, 0x00041130, "CS", "FILESET");
+    make_text(&t.m, 0x00041500, "CS", "IMAGES\\IM0001");
+    make_uids(&t.m);
+    make_text(&t.m, 0x00090010, "LO", "GEMS_IDEN_01"); /* which DCMTK's dictionary knows */
+    make_text(&t.m, 0x00091001, "LO", "GE_GENESIS_FF");
+    make_text(&t.m, 0x00091002, "SH", "CT01");
+    make_text(&t.m, 0x00290010, "LO", "SIEMENS CSA HEADER");
+    make_text(&t.m, 0x00291008, "CS", "IMAGE NUM 4");
+    run(&t);
+    for (size_t i = 0; i < COUNT(gone); i++)
+        assert_value(t.ds, gone[i], NULL);
+    end(&t);
+    /* private tags go twice: by their group, and since no dictionary entry is used for them */
+    for (uint32_t group = 0x0009; group < 0x0100; group += 2)
+        for (uint32_t element = 0; element < 0x1100; element++)
+            assert_null(dicom_vr(group << 16 | element));
+
+    begin(&t);
+    open_item(&t, 0x00081110);
+    make_text(&t.m, 0x00081150, "UI", CT_CLASS);
+    make_text(&t.m, 0x00081155, "UI", "1.2.3.1");
+    close_item(&t);
+    open_item(&t, 0x00081140);
+    make_text(&t.m, 0x00041500, "CS", "IMAGES\\IM0001");
+    make_text(&t.m, 0x00081155, "UI", "1.2.3.5");
+    make_text(&t.m, 0x00090010, "LO", "GEMS_IDEN_01");
+    make_text(&t.m, 0x00091002, "SH", "CT01");
+    make_element(&t.m, 0x7fe00010, "OW", "\1\2\3\4", 4);
+    close_item(&t);
+    run(&t);
+    item = dicom_nested(t.ds, 0x00081140, 0);
+    assert_value(item, 0x00081155, "2.25.991235");
+    assert_value(item, 0x00041500, NULL);
+    assert_value(item, 0x00090010, NULL);
+    assert_value(item, 0x00091002, NULL);
+    assert_int_equal(place_of(&t, "\1\2\3\4"), -1);
+    assert_null(dicom_nested(t.ds, 0x00081110, 0));
+    if (memmem(t.out, t.out_len, "\x08\x00\x10\x11", 4))
+        fail_msg("(0008,1110) is there, if empty");
+    end(&t);
+}
+
+/* An item about the patient gets the pseudonym, one about another does not. */
+static void test_patient_of_an_item(void **state)
+{
+    static const struct {
+        const char *id, *becomes;
+    } rows[] = {{"MRN-4711", NEW_ID}, {"MRN-4712", "ANONYMIZED"}, {"MRN-47", "ANONYMIZED"}};
+    struct trip t;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        begin(&t);
+        open_item(&t, 0x00081140);
+        make_text(&t.m, 0x00100020, "LO", rows[i].id);
+        close_item(&t);
+        make_text(&t.m, 0x00100020, "LO", "MRN-4711");
+        run(&t);
+        assert_value(dicom_nested(t.ds, 0x00081140, 0), 0x00100020, rows[i].becomes);
+        assert_value(t.ds, 0x00100020, NEW_ID);
+        assert_gone(&t, "MRN-47");
+        end(&t);
+    }
+}
+
+/* Free text that the table does not list, at the top level, outside of any tree. */
+static void test_unlisted_text(void **state)
+{
+    static const struct {
+        uint32_t tag;
+        const char *vr;
+    } rows[] = {{0x00080108, "LT"}, {0x00160003, "UT"}, {0x00281351, "ST"}};
+    struct trip t;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *vr = dicom_vr(rows[i].tag);
+
+        if (!vr || strcmp(vr, rows[i].vr) != 0)
+            fail_msg("(%08X) is %s", rows[i].tag, vr ? vr : "unknown");
+        begin(&t);
+        make_text(&t.m, rows[i].tag, vr, "seen by somebody");
+        run(&t);
+        assert_value(t.ds, rows[i].tag, "ANONYMIZED");
         end(&t);
     }
 }
@@ -907,6 +1046,10 @@ int main(void)
         cmocka_unit_test(test_misfits),
         cmocka_unit_test(test_traces),
         cmocka_unit_test(test_character_sets),
+        cmocka_unit_test(test_terms),
+        cmocka_unit_test(test_rules_alone),
+        cmocka_unit_test(test_patient_of_an_item),
+        cmocka_unit_test(test_unlisted_text),
         cmocka_unit_test(test_dates_and_ages),
         cmocka_unit_test(test_basic),
         cmocka_unit_test(test_nothing_else_is_lost),

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "deid/codes.h"
+#include "deid/terms.h"
 #include "deid/traces.h"
 #include "deid/value.h"
 
@@ -319,6 +320,39 @@ static void test_names(void **state)
         assert_false(traces_look_like_a_name(none[i], strlen(none[i])));
 }
 
+static void test_terms(void **state)
+{
+    static const char *const types[] = {"ORIGINAL",  "AXIAL", "PROJECTION IMAGE", "M_FFE",
+                                        "ECHO_00",   "0011",  "CT_SOM5 SPI",      "T2_STAR",
+                                        "ABDOM/RAD", "DIS2D", "EFGRE3D",          "T1",
+                                        "",          "axial", "WHOLE BODY",       "ECHO2",
+                                        "RCBF"};
+    static const char *const no_types[] = {"Textcanary99", "JANE",      "DOE_JANE", "JANE 4",
+                                           "98765",        "AXIALJANE", "M_JANE",   "1234 98765",
+                                           "AXIAL12345",   "DOE12345",  "PRIMARYX"};
+    static const char *const modalities[] = {"CT", "MR", "ANN", "XC", "RTRECORD", "OT", "AS"};
+    static const char *const no_modalities[] = {"",     " ",  "CT MR", "TEXT", "C",   "CTX",
+                                                "ANN ", "JR", "R RES", "ZZ",   "CT_", " CT"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(types); i++)
+        if (!terms_is_image_type(types[i], strlen(types[i])))
+            fail_msg("%s", types[i]);
+    for (size_t i = 0; i < COUNT(no_types); i++)
+        if (terms_is_image_type(no_types[i], strlen(no_types[i])))
+            fail_msg("%s", no_types[i]);
+    for (size_t i = 0; i < COUNT(modalities); i++)
+        assert_true(terms_is_modality(modalities[i], strlen(modalities[i])));
+    for (size_t i = 0; i < COUNT(no_modalities); i++)
+        if (terms_is_modality(no_modalities[i], strlen(no_modalities[i])))
+            fail_msg("%s", no_modalities[i]);
+    assert_true(terms_is_modality("CTX", 2));
+    assert_true(terms_is_image_type("AXIALJANE", 5));
+    assert_true(terms_is_common("NONE", 4));
+    assert_false(terms_is_common("NONE", 3));
+    assert_false(terms_is_common("JANE", 4));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_every_day), cmocka_unit_test(test_ages),
         cmocka_unit_test(test_forms),     cmocka_unit_test(test_dummies),
         cmocka_unit_test(test_codes),     cmocka_unit_test(test_names),
+        cmocka_unit_test(test_terms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
