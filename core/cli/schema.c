@@ -6,24 +6,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/stage_words.h"
 #include "load/option.h"
 #include "plan/plan.h"
 
 #define DRAFT "http://json-schema.org/draft-07/schema#" /* what editors know best */
+#define LABEL "[a-z][a-z0-9_-]*(\\.[a-z0-9_-]+)+"
 
 /* ---- one option ---- */
 
 static json_t *choices(const char *limit)
 {
-    json_t *words = json_array();
+    json_t *all = json_array();
 
     for (const char *at = limit; at && *at;) {
         size_t n = strcspn(at, "|");
 
-        json_array_append_new(words, json_stringn(at, n));
+        json_array_append_new(all, json_stringn(at, n));
         at += n + (at[n] == '|');
     }
-    return json_pack("{s:o}", "enum", words);
+    return json_pack("{s:o}", "enum", all);
 }
 
 /* "LOW..HIGH", of which either may be left out. */
@@ -59,6 +61,10 @@ static json_t *value_of(const struct sendit_option *option)
         return pattern("^[0-9]+(B|KiB|MiB|GiB)$");
     case SENDIT_OPT_SECRET:
         return pattern("^(env|file):.+$");
+    case SENDIT_OPT_URL:
+        return pattern("^https?://[^/?#:@]");
+    case SENDIT_OPT_PATH:
+        return json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
     case SENDIT_OPT_JSON:
         return json_object();
     default:
@@ -78,6 +84,25 @@ static json_t *describe(const struct sendit_option *option)
                         option->limit ? option->limit : "", option->limit ? "." : "");
 }
 
+/* As it would stand in the file, so that an editor can write it. */
+static json_t *default_of(const struct sendit_option *option)
+{
+    const char *text = option->default_value;
+
+    if (option->flags & SENDIT_OPT_MANY)
+        return words_json(text);
+    switch (option->type) {
+    case SENDIT_OPT_INTEGER:
+        return json_integer(strtoll(text, NULL, 10));
+    case SENDIT_OPT_BOOLEAN:
+        return json_boolean(!strcmp(text, "true"));
+    case SENDIT_OPT_JSON:
+        return json_loads(text, JSON_DECODE_ANY, NULL);
+    default:
+        return json_string(text);
+    }
+}
+
 static json_t *option_of(const struct sendit_option *option)
 {
     json_t *schema = value_of(option);
@@ -86,6 +111,8 @@ static json_t *option_of(const struct sendit_option *option)
         schema = json_pack("{s:s, s:o}", "type", "array", "items", schema);
     if (schema)
         json_object_set_new(schema, "description", describe(option));
+    if (schema && option->default_value)
+        json_object_set_new(schema, "default", default_of(option));
     return schema;
 }
 
@@ -102,10 +129,41 @@ static json_t *options_of(const struct sendit_option *options, size_t n, bool *f
 
 /* ---- the whole ---- */
 
-static json_t *words(const char *what)
+static json_t *labels(const char *what)
 {
-    return json_pack("{s:s, s:{s:s}, s:s}", "type", "array", "items", "type", "string",
+    return json_pack("{s:s, s:o, s:s}", "type", "array", "items", pattern("^" LABEL "$"),
                      "description", what);
+}
+
+/* What an entry needs that is not switched off: a config with the options that are required. */
+static json_t *needs_of(const struct sendit_plugin *plugin)
+{
+    json_t *names = json_array();
+
+    for (uint32_t i = 0; i < plugin->n_options; i++)
+        if (plugin->options[i].flags & SENDIT_OPT_REQUIRED)
+            json_array_append_new(names, json_string(plugin->options[i].name));
+    if (!json_array_size(names)) {
+        json_decref(names);
+        return json_true();
+    }
+    return json_pack("{s:{s:[s], s:{s:{s:b}}}, s:b, s:{s:[s], s:{s:{s:o}}}}", "if", "required",
+                     "enabled", "properties", "enabled", "const", 0, "then", 1, "else", "required",
+                     "config", "properties", "config", "required", names);
+}
+
+/* "allow": words of the flags that need consent, and labels. */
+static json_t *consents(void)
+{
+    json_t *words = json_array();
+
+    for (const struct flag_word *at = flag_words; at->flag; at++)
+        if (plan_consent_word(at->flag))
+            json_array_append_new(words, json_string(plan_consent_word(at->flag)));
+    json_array_append_new(words, json_string("emulator"));
+    return json_pack("{s:s, s:s, s:b, s:{s:[{s:o}, {s:s, s:s}]}}", "description",
+                     "what the site consents to", "type", "array", "uniqueItems", 1, "items",
+                     "anyOf", "enum", words, "type", "string", "pattern", "^grant:" LABEL "$");
 }
 
 /* An entry; the options of "config" depend on "use". */
@@ -119,19 +177,20 @@ static json_t *entry_of(const struct stage_file *files, size_t n, bool *failed)
         if (!plugin || files[i].hidden)
             continue;
         if (json_array_append_new(names, json_string(plugin->name)) ||
-            json_array_append_new(
-                cases,
-                json_pack("{s:{s:{s:{s:s}}}, s:{s:s, s:{s:o}}}", "if", "properties", "use", "const",
-                          plugin->name, "then", "description", plugin->summary, "properties",
-                          "config", options_of(plugin->options, plugin->n_options, failed))))
+            json_array_append_new(cases,
+                                  json_pack("{s:{s:{s:{s:s}}}, s:{s:s, s:{s:o}, s:[o]}}", "if",
+                                            "properties", "use", "const", plugin->name, "then",
+                                            "description", plugin->summary, "properties", "config",
+                                            options_of(plugin->options, plugin->n_options, failed),
+                                            "allOf", needs_of(plugin))))
             *failed = true;
     }
     return json_pack(
         "{s:s, s:[s], s:b, s:{s:{s:s, s:o}, s:{s:s, s:s}, s:{s:s}, s:o, s:{s:s}}, s:o}", "type",
         "object", "required", "use", "additionalProperties", 0, "properties", "use", "description",
         "the name of the stage", "enum", names, "id", "type", "string", "pattern",
-        "^[a-z][a-z0-9-]*$", "enabled", "type", "boolean", "allow",
-        words("what the site consents to"), "config", "type", "object", "allOf", cases);
+        "^[a-z][a-z0-9-]*$", "enabled", "type", "boolean", "allow", consents(), "config", "type",
+        "object", "allOf", cases);
 }
 
 json_t *schema_of_pipeline(const struct stage_file *files, size_t n)
@@ -141,7 +200,7 @@ json_t *schema_of_pipeline(const struct stage_file *files, size_t n)
     json_t *run = options_of(plan_run_options, PLAN_N_RUN, &failed);
     json_t *policy = json_pack("{s:s, s:b, s:{s:o, s:{s:s, s:s}}}", "type", "object",
                                "additionalProperties", 0, "properties", "egress_needs",
-                               words("labels that an image must have to leave"), "because", "type",
+                               labels("labels that an image must have to leave"), "because", "type",
                                "string", "description", "why the policy is lower than the default");
     json_t *schema = json_pack(
         "{s:s, s:s, s:s, s:[s], s:b, s:{s:{s:s}, s:{s:s}, s:{s:s}, s:o, s:o, s:{s:s, s:i, s:i, "
