@@ -640,6 +640,7 @@ static int read_meta(struct kept *kept, uint64_t at, struct scan *scan, char ret
 {
     const struct level top = {.limit = kept->source->size, .explicit_vr = true};
     struct walk walk = {.kept = kept, .scan = scan, .refusal = refusal, .at = at};
+    uint32_t last = 0;
 
     while (kept->source->size - walk.at >= 8) {
         struct element element;
@@ -652,6 +653,10 @@ static int read_meta(struct kept *kept, uint64_t at, struct scan *scan, char ret
         if (read_header(&walk, &top, &element))
             return -1;
         value = walk.at + element.header;
+        /* Of a transfer syntax that stands twice this reader and DCMTK might take another one. */
+        if (element.tag <= last)
+            return corrupt(refusal, walk.at, "its meta group is not in the order of its tags");
+        last = element.tag;
         if (element.length == UNDEFINED)
             return corrupt(refusal, walk.at, "an element of the meta group has no length");
         if (check_fits(&walk, &top, value, element.length) ||

@@ -311,6 +311,23 @@ static void a_cut_meta_group(void **state)
     buf_fini(&whole.buf);
 }
 
+/* Of a transfer syntax that stands twice one reader takes the first, another the last. */
+static void a_meta_group_out_of_order(void **state)
+{
+    static const uint32_t tags[][2] = {{0x00020013, 0x00020013}, {0x00020013, 0x00020010}};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct maker m = {0};
+
+        make_meta(&m, EXPLICIT);
+        make_text(&m, tags[i][0], "SH", "A");
+        make_text(&m, tags[i][1], "UI", JPEG_BASELINE);
+        make_identity(&m);
+        assert_reason(&m, "dicom.corrupt");
+    }
+}
+
 static void a_dicomdir_is_told_by_its_content(void **state)
 {
     struct maker m = {0};
@@ -607,6 +624,7 @@ int main(void)
         cmocka_unit_test(what_is_no_dicom),
         cmocka_unit_test(transfer_syntaxes_that_are_not_ours),
         cmocka_unit_test(a_cut_meta_group),
+        cmocka_unit_test(a_meta_group_out_of_order),
         cmocka_unit_test(a_dicomdir_is_told_by_its_content),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(depth_in_un_is_bounded),
