@@ -172,7 +172,8 @@ static void changed(struct supervisor *sv, struct wire_msg *msg)
 struct holder {
     char batch[SENDIT_ID_SIZE], digest[DIGEST_HEX];
     char *path;
-    uint64_t pixel_length;
+    uint64_t pixel_length, dev, ino, size; /* of the original as it was read */
+    int64_t mtime_ns;
 };
 
 static int note_holder(void *ctx, const struct ledger_item *item)
@@ -185,6 +186,10 @@ static int note_holder(void *ctx, const struct ledger_item *item)
     free(holder->path);
     holder->path = strdup(item->path);
     holder->pixel_length = item->pixel_length;
+    holder->dev = item->dev;
+    holder->ino = item->ino;
+    holder->size = item->size;
+    holder->mtime_ns = item->mtime_ns;
     return 0;
 }
 
@@ -231,6 +236,10 @@ static void try_question(struct supervisor *sv, struct slot *slot)
         wire_put_str(&slot->wire, holder.path);
         wire_put_str(&slot->wire, holder.digest);
         wire_put_u64(&slot->wire, holder.pixel_length);
+        wire_put_u64(&slot->wire, holder.dev);
+        wire_put_u64(&slot->wire, holder.ino);
+        wire_put_u64(&slot->wire, holder.size);
+        wire_put_i64(&slot->wire, holder.mtime_ns);
     }
     send_answer(slot);
 out:

@@ -75,6 +75,13 @@ static enum step pass(struct try *try)
 
 /* ---- duplicates ---- */
 
+/* The file of the image that was first, as it was when it was read. */
+struct original {
+    const char *path;
+    uint64_t dev, ino, size;
+    int64_t mtime_ns;
+};
+
 /* What is written of the object: the digest of its header bytes, and where its pixels are. */
 static int digest_view(struct dicom_object *object, char ret_digest[DIGEST_HEX],
                        struct sendit_part *ret_pixels)
@@ -120,8 +127,19 @@ static bool equal_ranges(const struct sendit_part *a, const struct sendit_part *
     return true;
 }
 
-/* Do both originals have the same bytes of pixel data?  One that cannot be read has not. */
-static bool same_pixels(struct try *try, const char *other_path, const struct sendit_part *pixels)
+static bool same_file(const struct stat *st, uint64_t dev, uint64_t ino, uint64_t size,
+                      int64_t mtime_ns)
+{
+    return st->st_dev == dev && st->st_ino == ino && (uint64_t)st->st_size == size &&
+           (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == mtime_ns;
+}
+
+/*
+ * Do both originals have the same bytes of pixel data?  One that cannot be read has not, nor has
+ * one that is not what it was when it was handed out: this very file may have taken its place.
+ */
+static bool same_pixels(struct try *try, const struct original *file,
+                        const struct sendit_part *pixels)
 {
     struct dicom_refusal refusal;
     struct dicom_object *other = NULL;
@@ -130,9 +148,10 @@ static bool same_pixels(struct try *try, const char *other_path, const struct se
     struct stat st;
     bool same = false;
 
-    if (dicom_open(try->worker->dicom, other_path, &other, &st, &refusal))
+    if (dicom_open(try->worker->dicom, file->path, &other, &st, &refusal))
         return false;
-    if (!digest_view(other, digest, &theirs))
+    if (same_file(&st, file->dev, file->ino, file->size, file->mtime_ns) &&
+        !digest_view(other, digest, &theirs))
         same = equal_ranges(pixels, &theirs);
     dicom_close(other);
     return same;
@@ -147,7 +166,8 @@ static enum step check_instance(struct try *try)
     struct wire *wire = &try->worker->wire;
     struct sendit_part pixels;
     struct wire_msg answer;
-    const char *uid, *path, *digest;
+    struct original first;
+    const char *uid, *digest;
     uint64_t length;
     int64_t result;
     bool same;
@@ -167,17 +187,22 @@ static enum step check_instance(struct try *try)
         return STEP_LOST;
     if (result == 0)
         return STEP_ON;
-    path = wire_str(&answer);
+    first.path = wire_str(&answer);
     digest = wire_str(&answer);
     length = wire_u64(&answer);
+    first.dev = wire_u64(&answer);
+    first.ino = wire_u64(&answer);
+    first.size = wire_u64(&answer);
+    first.mtime_ns = wire_i64(&answer);
     if (answer.bad)
         return STEP_LOST;
     same = !strcmp(digest, try->header_digest) && length == try->pixel_length &&
-           same_pixels(try, path, &pixels);
+           (!length || same_pixels(try, &first, &pixels));
     return same ? decide(try, ITEM_IGNORED, "core", "import.duplicate",
                          "The same image was there before.")
                 : decide(try, ITEM_QUARANTINED, "core", "import.conflict",
-                         "Another image with the same SOP Instance UID was there before.");
+                         "An image with the same SOP Instance UID was there before, and "
+                         "nothing proves that this is the same.");
 }
 
 /* ---- one stage ---- */
@@ -273,13 +298,6 @@ static enum step through_stage(struct try *try, struct worker_stage *stage,
 }
 
 /* ---- one image ---- */
-
-static bool same_file(const struct stat *st, uint64_t dev, uint64_t ino, uint64_t size,
-                      int64_t mtime_ns)
-{
-    return st->st_dev == dev && st->st_ino == ino && (uint64_t)st->st_size == size &&
-           (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == mtime_ns;
-}
 
 /* It changed between its queueing and now: what it is now is read, and the ledger told. */
 static enum step note_change(struct try *try)

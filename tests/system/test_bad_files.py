@@ -382,11 +382,24 @@ class Changes(sendit.Case):
         self.assert_counts(self.run_json(), stored=1)
         self.assertEqual(len(sendit.images(self.site.clean)), 2)
 
+    def test_other_pixels_under_the_same_name(self):
+        """The file cannot be compared with what it was before: nobody may call it the same."""
+        other = bytearray(sendit.make_image(1).PixelData)
+        other[5] ^= 1
+        path = self.site.add(sendit.make_image(1), "s", "A")
+        self.assert_counts(self.run_json(), stored=1)
+        sendit.save(sendit.make_image(1, PixelData=bytes(other)), path)
+        answer = self.run_json()
+        self.assert_counts(answer, quarantined=1)
+        self.assert_reasons(answer, import__conflict=1)
+
     def test_touched(self):
         path = self.site.add(sendit.make_image(1), "s", "A")
         self.assert_counts(self.run_json(), stored=1)
         os.utime(path, (1, 1))
-        self.assert_counts(self.run_json(), ignored=1)  # the same again
+        answer = self.run_json()
+        self.assert_counts(answer, quarantined=1)  # what it was before, nobody can tell
+        self.assert_reasons(answer, import__conflict=1)
 
 
 if __name__ == "__main__":
