@@ -284,7 +284,7 @@ int ledger_item_changed(struct ledger *ledger, const struct ledger_item *item, s
                        err);
     if (!changed)
         return must_exist(ledger, id, err);
-    return changed < 0 ? -1 : 0;
+    return changed < 0 || db_write(ledger, SQL_OUTDATE, DB_ARGS(db_int(id)), err) < 0 ? -1 : 0;
 }
 
 int ledger_item_decide(struct ledger *ledger, const struct ledger_item *item, struct err *err)

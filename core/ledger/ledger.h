@@ -154,6 +154,7 @@ struct ledger_item {
     uint64_t pixel_length;
     const char *uid; /* new SOP Instance UID */
     int64_t decided_ms;
+    bool dropped; /* quarantined for good: somebody said so */
 };
 typedef int ledger_item_fn(void *ctx, const struct ledger_item *item); /* nonzero stops */
 /* The items of a batch in order; `state` 0 for all. */
@@ -167,7 +168,8 @@ int ledger_item_tried(struct ledger *ledger, const char *id, uint32_t *ret_attem
                       struct err *err);
 /* Its worker was killed from outside: how often in a row, until it passes. */
 int ledger_item_killed(struct ledger *ledger, const char *id, uint32_t *ret_kills, struct err *err);
-/* The file of one that waits is another than was queued: dev, ino, size, mtime_ns are kept. */
+/* The file of one that waits is another than was queued: dev, ino, size, mtime_ns are kept, and
+ * what people decided about it does not apply any more. */
 int ledger_item_changed(struct ledger *ledger, const struct ledger_item *item, struct err *err);
 /* What became of it: state, stage, code, text, labels, header_digest, pixel_length, uid of `item`
  * are kept; an item that ended already is left as it is. */
@@ -213,6 +215,44 @@ int ledger_done_settled(struct ledger *ledger, const char *batch, struct err *er
  * of a batch are counted, not repeated. */
 int ledger_message(struct ledger *ledger, const char *batch, const char *item, int level,
                    const char *stage, const char *code, const char *text, struct err *err);
+
+/* ---- second visits ---- */
+
+/* What a person decided about an item in quarantine. */
+struct ledger_decision {
+    const char *item;
+    bool dropped;             /* it stays there for good; else it was released */
+    bool applies;             /* the file is still the one that was decided about */
+    const char *stage, *code; /* who held it, and why */
+    const char *vouched;      /* labels, separated by blanks, or "" */
+    const char *because, *user;
+    int64_t at_ms;
+};
+/* Keep it, with `item`, `dropped`, `vouched`, `because` and `user` of `decision`.  An item that is
+ * released waits again, and its batch, if it was closed, is in QUEUE.  One that is not in
+ * quarantine, or was dropped, is a mistake of the caller. */
+int ledger_decide(struct ledger *ledger, const struct ledger_decision *decision, struct err *err);
+/* Of a batch or of one item, in the order of items, then of time. */
+typedef int ledger_decision_fn(void *ctx, const struct ledger_decision *decision);
+int ledger_decisions(struct ledger *ledger, const char *id, ledger_decision_fn *each, void *ctx,
+                     struct err *err);
+/* How many of a batch were dropped; batch NULL: of all. */
+int ledger_dropped(struct ledger *ledger, const char *batch, uint64_t *ret_n, struct err *err);
+
+/*
+ * Take a closed batch again: what failed or, with `all`, what was stored, checked, quarantined or
+ * failed, too, but nothing that was dropped and nothing for which `stays` (NULL: none) returns
+ * nonzero.  Those wait again and the batch is in QUEUE; if there are none, nothing changes.
+ */
+int ledger_again(struct ledger *ledger, const char *batch, bool all, ledger_item_fn *stays,
+                 void *ctx, uint64_t *ret_n, struct err *err);
+
+/* The run that had a batch last, and the stages of it in order, `stage` NULL for none; 1 if no run
+ * had it. */
+typedef int ledger_run_fn(void *ctx, const struct ledger_run *run);
+typedef int ledger_stage_fn(void *ctx, const struct ledger_stage *stage);
+int ledger_run_of(struct ledger *ledger, const char *batch, ledger_run_fn *run,
+                  ledger_stage_fn *stage, void *ctx, struct err *err);
 
 /* ---- what services keep; `stage` is the id of the entry ---- */
 

@@ -153,6 +153,7 @@ int row_item(struct ledger *ledger, sqlite3_stmt *stmt, struct item_row *row, st
         .pixel_length = (uint64_t)sqlite3_column_int64(stmt, 13),
         .uid = db_column(stmt, 14),
         .decided_ms = sqlite3_column_int64(stmt, 15),
+        .dropped = sqlite3_column_int(stmt, 16) != 0,
     };
     if (sqlite3_errcode(ledger->db) == SQLITE_NOMEM)
         return db_fail(ledger, SQLITE_NOMEM, err);

@@ -135,7 +135,8 @@ static const char *const schema_sql[] = {
     "  item INTEGER NOT NULL,"
     "  at_ms INTEGER NOT NULL,"
     "  what TEXT NOT NULL CHECK (what IN ('release', 'drop')),"
-    "  stage TEXT NOT NULL,"                      /* that held it */
+    "  stage TEXT NOT NULL, code TEXT NOT NULL,"  /* who held it, and why */
+    "  applies INTEGER NOT NULL DEFAULT 1,"       /* the file is still the one that was released */
     "  vouched TEXT NOT NULL,"                    /* labels, separated by blanks */
     "  because TEXT NOT NULL,"
     "  unix_user TEXT NOT NULL"

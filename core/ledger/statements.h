@@ -9,7 +9,7 @@
 
 #define ITEM_COLUMNS                                                                               \
     "id, path, dev, ino, size, mtime_ns, state, attempt, stage, code, text, labels, "              \
-    "header_digest, pixel_length, uid, decided_ms"
+    "header_digest, pixel_length, uid, decided_ms, dropped"
 #define BATCH_COLUMNS                                                                              \
     "id, key, continues, state, attempt, when_done, done_folder, queued_ms, started_ms, "          \
     "finished_ms, bytes"
@@ -80,6 +80,24 @@
               " uid = '' WHERE id BETWEEN ?1 AND ?2 AND passed") \
     X(FAIL, "UPDATE item SET state = 'failed', passed = 0, stage = ?3, code = ?4, text = ?5," \
             " decided_ms = ?6, run = ?7 WHERE id BETWEEN ?1 AND ?2 AND state = 'waiting'") \
+    /* what people decide */ \
+    X(DECISION, "INSERT INTO release (item, at_ms, what, stage, code, vouched, because, unix_user)" \
+                " SELECT id, ?2, ?3, stage, code, ?4, ?5, ?6 FROM item" \
+                " WHERE id = ?1 AND state = 'quarantined' AND NOT dropped") \
+    X(DROP, "UPDATE item SET dropped = 1 WHERE id = ?1") \
+    X(AGAIN, "UPDATE item SET state = 'waiting', kills = 0, stage = '', code = '', text = ''," \
+             " labels = '', header_digest = '', pixel_length = 0, uid = '', decided_ms = 0" \
+             " WHERE id = ?1 AND NOT dropped") \
+    X(REOPEN, "UPDATE batch SET state = 'QUEUE', done_due = 0" \
+              " WHERE id = ?1 AND state IN ('DONE', 'EMPTY', 'ERROR')") \
+    X(OUTDATE, "UPDATE release SET applies = 0 WHERE item = ?1 AND applies") \
+    X(DECISIONS, "SELECT item, at_ms, what, applies, stage, code, vouched, because, unix_user" \
+                 " FROM release WHERE item BETWEEN ?1 AND ?2 ORDER BY item, id") \
+    X(DROPPED, "SELECT count(*) FROM release WHERE what = 'drop' AND item BETWEEN ?1 AND ?2") \
+    X(RUN_OF, "SELECT run FROM batch WHERE id = ?1 AND run IS NOT NULL") \
+    X(RUN, "SELECT version, pipeline_digest, key_fingerprint, because FROM run WHERE id = ?1") \
+    X(RUN_STAGES, "SELECT id, name, version, digest, path, grants, ships FROM run_stage" \
+                  " WHERE run = ?1 ORDER BY position") \
     /* instances: the holder, and whether it stands in the way */ \
     X(INSTANCE, "SELECT n.item, n.header_digest, n.pixel_length," \
                 " i.state IN ('stored', 'checked') OR (i.state = 'waiting'" \
