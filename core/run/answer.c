@@ -66,6 +66,44 @@ void answer_facts(struct supervisor *sv, struct slot *slot, const char *item)
         supervisor_broke(sv);
 }
 
+/* What the core held gets one more try, which says nothing to the worker. */
+static bool is_release(const struct ledger_decision *decision)
+{
+    return !decision->dropped && decision->applies &&
+           (!run_is_cores(decision->stage, decision->code) || *decision->vouched);
+}
+
+static int count_release(void *ctx, const struct ledger_decision *decision)
+{
+    *(uint64_t *)ctx += is_release(decision);
+    return 0;
+}
+
+static int put_release(void *ctx, const struct ledger_decision *decision)
+{
+    struct slot *slot = ctx;
+
+    if (!is_release(decision))
+        return 0;
+    wire_put_str(&slot->wire, decision->stage);
+    wire_put_u64(&slot->wire, !run_is_cores(decision->stage, decision->code));
+    wire_put_str(&slot->wire, decision->vouched);
+    return 0;
+}
+
+/* Put what people decided about an item into the frame that is being made. */
+static void put_releases(struct supervisor *sv, struct slot *slot, const char *item)
+{
+    uint64_t n = 0;
+
+    /* At the first attempt nothing was held yet. */
+    if (slot->batch.attempt > 1 && ledger_decisions(sv->ledger, item, count_release, &n, sv->err))
+        supervisor_broke(sv);
+    wire_put_u64(&slot->wire, n);
+    if (n && ledger_decisions(sv->ledger, item, put_release, slot, sv->err))
+        supervisor_broke(sv);
+}
+
 struct giving {
     struct supervisor *sv;
     struct slot *slot;
@@ -84,6 +122,7 @@ static int put_item(void *ctx, const struct ledger_item *item)
     wire_put_i64(&slot->wire, item->mtime_ns);
     wire_put_u64(&slot->wire, item->attempt + 1);
     answer_facts(giving->sv, slot, item->id);
+    put_releases(giving->sv, slot, item->id);
     snprintf(slot->last, sizeof(slot->last), "%s", item->id);
     return 0;
 }
@@ -125,6 +164,7 @@ static void decided(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     item.stage = wire_str(msg);
     item.code = wire_str(msg);
     item.text = wire_str(msg);
+    item.labels = wire_str(msg);
     if (msg->bad)
         return;
     sv->done++;

@@ -93,6 +93,11 @@ bool run_is_place(const char *code)
            ends_with(code, ".missing") || ends_with(code, ".unreadable");
 }
 
+bool run_is_cores(const char *stage, const char *code)
+{
+    return !strcmp(stage, "core") || !strncmp(code, "host.", 5);
+}
+
 bool run_is_room(const char *code)
 {
     return ends_with(code, ".no_room");

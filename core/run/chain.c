@@ -20,7 +20,9 @@ try {
     char header_digest[DIGEST_HEX]; /* "" until the first stage that hands it out */
     uint64_t pixel_length;
     char uid[65];
-    bool handed_out; /* a stage that hands images out took it */
+    bool handed_out;            /* a stage that hands images out took it */
+    bool changed;               /* the file is not the one that was queued */
+    uint64_t owed, owed_at_end; /* what a stage that was passed over would have granted */
 };
 
 /* Where a try stands. */
@@ -42,16 +44,20 @@ static enum step decide(struct try *try, enum ledger_item_state state, const cha
 {
     struct wire *wire = &try->worker->wire;
     struct log_who who = {stage, try->worker->env.batch, try->item->id};
+    char *labels;
 
     log_event(LOG_DEBUG, &who, code, "%s: %s", ledger_item_word(state), text);
     if (host_facts_hold(&try->worker->env, try->item->id) != SENDIT_OK)
         return STEP_LOST; /* no memory: the item is taken up again */
+    labels = plan_label_text(try->worker->plan, try->labels);
     wire_begin(wire, WIRE_DECIDED);
     wire_put_str(wire, try->item->id);
     wire_put_i64(wire, state);
     wire_put_str(wire, stage);
     wire_put_str(wire, code);
     wire_put_str(wire, text);
+    wire_put_str(wire, labels);
+    free(labels);
     return wire_send(wire) ? STEP_LOST : STEP_ENDED;
 }
 
@@ -60,9 +66,11 @@ static enum step pass(struct try *try)
     struct worker *worker = try->worker;
     struct wire *wire = &worker->wire;
     char *labels = plan_label_text(worker->plan, try->labels);
+    struct log_who who = {NULL, worker->env.batch, try->item->id};
 
     if (!labels)
         return decide(try, ITEM_FAILED, "core", "host.memory", "There was no memory for it.");
+    log_event(LOG_DEBUG, &who, "image.passed", "passed: every stage is through with it");
     wire_begin(wire, WIRE_PASSED);
     wire_put_str(wire, try->item->id);
     wire_put_str(wire, labels);
@@ -246,9 +254,55 @@ static void grant(struct try *try, const struct worker_stage *stage, bool edited
     try->handed_out |= stage->plan->egress;
 }
 
+/* ---- what people decided ---- */
+
+/* A list of labels as a mask; what cannot be one is `otherwise`. */
+static uint64_t mask_of(struct try *try, const char *labels, uint64_t otherwise)
+{
+    uint64_t mask = 0;
+
+    return plan_labels(try->worker->plan, labels, &mask) ? otherwise : mask;
+}
+
+/*
+ * A person released the image at this stage.  What is vouched for counts from here on, if it is
+ * what the stage would have granted or, where the core held the image, what the stage asks for.
+ * true: the stage is passed over, and what it alone can grant is owed to whoever hands images out.
+ * A release is for the file as it was: of one that changed since nothing is known.
+ */
+static bool obey_releases(struct try *try, const struct worker_stage *stage)
+{
+    const struct plan_stage *plan = stage->plan;
+    uint64_t vouched;
+    bool passed_over = false;
+
+    for (size_t i = 0; i < try->item->n_releases && !try->changed; i++) {
+        const struct work_release *release = &try->item->releases[i];
+
+        if (strcmp(release->stage, plan->id))
+            continue;
+        passed_over |= release->passes_over;
+        vouched = mask_of(try, release->vouched, 0) & ~mask_of(try, RUN_FROM_STAGES, UINT64_MAX);
+        try->labels |= vouched & (release->passes_over ? plan->grants : plan->needs);
+    }
+    if (passed_over) {
+        try->owed |= plan->grants & mask_of(try, "ids.replaced deid.header", UINT64_MAX);
+        try->owed_at_end |= plan->grants_at_finish;
+    }
+    return passed_over;
+}
+
+/* What the image must have here: whatever a lowered policy lets through, nobody hands out what a
+ * person took past an anonymizer. */
+static uint64_t needs_of(const struct try *try, const struct plan_stage *plan)
+{
+    return plan->needs | (plan->egress ? try->owed : 0) |
+           (plan->needs_at_finish & try->owed_at_end);
+}
+
 static enum step missing_label(struct try *try, const struct worker_stage *stage)
 {
-    char *text = plan_label_text(try->worker->plan, stage->plan->needs & ~try->labels);
+    char *text = plan_label_text(try->worker->plan, needs_of(try, stage->plan) & ~try->labels);
     char sentence[200];
     enum step step;
 
@@ -266,7 +320,9 @@ static enum step through_stage(struct try *try, struct worker_stage *stage,
     bool edited = false;
     enum step step;
 
-    if ((stage->plan->needs & try->labels) != stage->plan->needs)
+    if (obey_releases(try, stage))
+        return STEP_ON;
+    if (needs_of(try, stage->plan) & ~try->labels)
         return missing_label(try, stage);
     if (stage->plan->egress && !try->header_digest[0]) {
         step = check_instance(try);
@@ -305,6 +361,7 @@ static enum step note_change(struct try *try)
     struct wire *wire = &try->worker->wire;
     const struct stat *st = &try->st;
 
+    try->changed = true;
     wire_begin(wire, WIRE_CHANGED);
     wire_put_str(wire, try->item->id);
     wire_put_u64(wire, st->st_dev);

@@ -179,6 +179,29 @@ static void mark_error(const struct plan *plan, const struct ledger_batch *batch
     free(to);
 }
 
+int run_unmark(const struct ledger_batch *batch, struct err *err)
+{
+    size_t n = strlen(batch->key) + sizeof(".err");
+    char *from;
+    struct stat st;
+    int result = 0;
+
+    if (batch->state != BATCH_ERROR || batch->when_done != SENDIT_MOVE)
+        return 0;
+    from = malloc(n);
+    if (!from)
+        return err_set(err, ERR_PLACE, "no memory");
+    snprintf(from, n, "%s.err", batch->key);
+    if (lstat(batch->key, &st) && errno == ENOENT && !lstat(from, &st) && S_ISDIR(st.st_mode) &&
+        renameat2(AT_FDCWD, from, AT_FDCWD, batch->key, RENAME_NOREPLACE))
+        result = err_set(err, ERR_PLACE,
+                         "the folder of batch %s is called .err and its name cannot be put back: "
+                         "%s",
+                         batch->id, strerror(errno));
+    free(from);
+    return result;
+}
+
 static void move_or_delete(struct supervisor *sv, const struct ledger_batch *batch,
                            struct doing *doing)
 {

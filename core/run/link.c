@@ -224,6 +224,7 @@ static sendit_result hold(void *ctx, const char *item, sendit_verdict verdict, c
     wire_put_str(link->wire, stage);
     wire_put_str(link->wire, code);
     wire_put_str(link->wire, text);
+    wire_put_str(link->wire, ""); /* labels: it had passed */
     return wire_send(link->wire) ? SENDIT_EIO : SENDIT_OK;
 }
 

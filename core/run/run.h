@@ -40,8 +40,18 @@ int run_check(const struct plan *plan, int online, struct err *err);
 /* Does a stage's reason code say that a place is full or cannot be used?  Those that end in .place,
  * .no_room, .missing and .unreadable: then the run ends with ERR_PLACE and the batch waits. */
 bool run_is_place(const char *code);
+/* Did the core itself hold an image that has this stage and code, and not the stage?  The codes
+ * host.* are the core's at any stage. */
+bool run_is_cores(const char *stage, const char *code);
 /* Does it say that a place is full?  Those that end in .no_room: the batch waits for room. */
 bool run_is_room(const char *code);
+
+/* Before files of a batch are taken again: a folder that got ".err" behind its name by when_done
+ * gets its name back. */
+int run_unmark(const struct ledger_batch *batch, struct err *err);
+
+/* The labels that no person can vouch for. */
+#define RUN_FROM_STAGES "ids.replaced deid.header deid.verified"
 
 /* ---- the site key ---- */
 

@@ -25,10 +25,10 @@ enum wire_type {
     WIRE_ANSWER,       /* S->W: result, then what the question asked for */
     WIRE_READY,        /* W->S: the plan is the supervisor's; give me work */
     WIRE_BROKEN,       /* W->S: no work is possible: status, sentence */
-    WIRE_ITEMS,        /* Q: the next items of the batch in hand */
+    WIRE_ITEMS,        /* Q: the next items of the batch in hand, with facts and releases */
     WIRE_INSTANCE,     /* Q: is this the first item with that new UID? */
     WIRE_PASSED,       /* W->S: an item went through every stage */
-    WIRE_DECIDED,      /* W->S: an item ended: quarantined, failed, ignored */
+    WIRE_DECIDED,      /* W->S: an item ended: quarantined, failed, ignored; its labels so far */
     WIRE_CHANGED,      /* W->S: the file is not what was queued: what it is now */
     WIRE_LEAVING,      /* W->S: the worker ends when the batch in hand is reported */
     WIRE_SYNC,         /* Q: may the batch finish?  All that was told is durable then */

@@ -246,6 +246,40 @@ static int load_facts(struct worker *worker, struct wire_msg *msg, const char *i
     return msg->bad ? -1 : 0;
 }
 
+static int read_releases(struct wire_msg *msg, struct work_item *item)
+{
+    uint64_t n = wire_u64(msg);
+
+    if (!n)
+        return msg->bad ? -1 : 0;
+    if (n > WIRE_MAX_FRAME)
+        return -1;
+    item->releases = calloc((size_t)n, sizeof(*item->releases));
+    if (!item->releases)
+        return -1;
+    while (item->n_releases < n && !msg->bad) {
+        struct work_release *release = &item->releases[item->n_releases++];
+
+        release->stage = strdup(wire_str(msg));
+        release->passes_over = wire_u64(msg) == 1;
+        release->vouched = strdup(wire_str(msg));
+        if (!release->stage || !release->vouched)
+            return -1;
+    }
+    return msg->bad ? -1 : 0;
+}
+
+static void item_fini(struct work_item *item)
+{
+    for (size_t i = 0; i < item->n_releases; i++) {
+        free(item->releases[i].stage);
+        free(item->releases[i].vouched);
+    }
+    free(item->releases);
+    free(item->path);
+    memset(item, 0, sizeof(*item));
+}
+
 /* Ask for the next items: how many came, -1 if the supervisor is gone. */
 static int next_items(struct worker *worker, struct work_item *items, size_t max)
 {
@@ -266,8 +300,11 @@ static int next_items(struct worker *worker, struct work_item *items, size_t max
         item->size = wire_u64(&answer);
         item->mtime_ns = wire_i64(&answer);
         item->attempt = (uint32_t)wire_u64(&answer);
-        if (!item->path || load_facts(worker, &answer, item->id))
+        if (!item->path || load_facts(worker, &answer, item->id) || read_releases(&answer, item)) {
+            while (i >= 0)
+                item_fini(&items[i--]);
             return -1;
+        }
     }
     return (int)n;
 }
@@ -303,7 +340,7 @@ static enum worker_answer take_items(struct worker *worker, struct worker_end *r
                 answer = chain_take(worker, &items[i], ret_end);
                 worker->is_full = is_full(worker);
             }
-            free(items[i].path);
+            item_fini(&items[i]);
         }
         if (answer != WORKER_WENT || !n || worker->is_full || atomic_load(&worker->page->stop))
             return answer;

@@ -54,12 +54,21 @@ struct worker_end {
     bool timed_out; /* retry_for has passed */
 };
 
+/* What a person decided about an image that stage `stage` held. */
+struct work_release {
+    char *stage;
+    bool passes_over; /* the stage does not see it again; else it was the core that held it */
+    char *vouched;    /* labels that it has from there on */
+};
+
 struct work_item {
     char id[SENDIT_ID_SIZE];
     char *path;
     uint64_t dev, ino, size;
     int64_t mtime_ns;
     uint32_t attempt;
+    struct work_release *releases;
+    size_t n_releases;
 };
 
 /* Around a callback of `stage` (NULL: the host's own code). */

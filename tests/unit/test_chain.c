@@ -600,6 +600,223 @@ static void a_real_pipeline_needs_a_store(void **state)
     assert_decided(f, ITEM_QUARANTINED, "core", "host.not_stored");
 }
 
+/* ---- what people decided ---- */
+
+static void release(struct fixture *f, struct work_release *one, const char *stage,
+                    bool passes_over, const char *vouched)
+{
+    *one = (struct work_release){.stage = (char *)(uintptr_t)stage,
+                                 .passes_over = passes_over,
+                                 .vouched = (char *)(uintptr_t)vouched};
+    f->item.releases = one;
+    f->item.n_releases = 1;
+}
+
+static void grants(struct fixture *f, size_t i, const char *labels)
+{
+    assert_int_equal(plan_labels(&f->plan, labels, &f->stages[i].grants), 0);
+}
+
+static void needs(struct fixture *f, size_t i, const char *labels)
+{
+    assert_int_equal(plan_labels(&f->plan, labels, &f->stages[i].needs), 0);
+}
+
+/* As if it had answered SKIP: it is not called, nothing is granted, the rest is as ever. */
+static void a_released_image_passes_over_its_stage(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    release(f, &one, "first", true, "");
+    grants(f, 0, "a.one");
+    grants(f, 1, "b.two");
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_int_equal(f->states[0].calls, 0);
+    assert_int_equal(f->states[1].calls, 1);
+    assert_string_equal(f->states[1].labels, "");
+    assert_passed(f, "b.two");
+}
+
+static void its_label_is_lacking_then(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    release(f, &one, "first", true, "");
+    grants(f, 0, "a.one");
+    needs(f, 1, "a.one");
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_int_equal(f->states[1].calls, 0);
+    assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
+}
+
+static void a_vouched_label_counts_in_its_place(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    release(f, &one, "first", true, "a.one");
+    grants(f, 0, "a.one b.two");
+    needs(f, 1, "a.one");
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_string_equal(f->states[1].labels, "a.one");
+    assert_passed(f, "a.one"); /* and not b.two, for which nobody vouched */
+}
+
+/* Whatever the ledger says: it is one more lock, not the only one. */
+static void some_labels_nobody_vouches_for(void **state)
+{
+    static const char *const labels[] = {"ids.replaced", "deid.header", "deid.verified"};
+    struct fixture *f = *state;
+    struct work_release one;
+
+    for (size_t i = 0; i < 3; i++) {
+        release(f, &one, "first", true, labels[i]);
+        grants(f, 0, labels[i]);
+        needs(f, 1, labels[i]);
+        assert_int_equal(take(f), WORKER_WENT);
+        assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
+        release(f, &one, "second", false, labels[i]);
+        f->states[0].act = edits_and_skips;
+        assert_int_equal(take(f), WORKER_WENT);
+        assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
+    }
+    assert_int_equal(f->states[1].calls, 0);
+}
+
+static void a_label_of_another_stage_is_not_given(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    release(f, &one, "first", true, "a.one");
+    grants(f, 0, "b.two"); /* the plan is another since */
+    needs(f, 1, "a.one");
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
+}
+
+static void a_release_at_a_stage_that_is_gone_is_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    release(f, &one, "third", true, "a.one");
+    needs(f, 1, "a.one");
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_int_equal(f->states[0].calls, 1);
+    assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
+}
+
+/* The core held it there for want of that label: the stage sees it, the label is given. */
+static void what_the_core_held_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    release(f, &one, "second", false, "a.one b.two");
+    needs(f, 1, "a.one");
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_int_equal(f->states[1].calls, 1);
+    assert_passed(f, "a.one"); /* b.two is not asked for */
+}
+
+static void two_releases_hold_both(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release two[2];
+
+    release(f, &two[1], "second", true, "");
+    release(f, &two[0], "first", true, "");
+    f->item.n_releases = 2;
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_int_equal(f->states[0].calls + f->states[1].calls, 0);
+    assert_passed(f, "");
+}
+
+/* What somebody looked at is not what is there now. */
+static void a_changed_file_is_not_released(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    release(f, &one, "first", true, "a.one");
+    grants(f, 0, "a.one");
+    f->states[0].act = gives_no_reason;
+    f->item.mtime_ns++;
+    assert_int_equal(take(f), WORKER_WENT);
+    (void)told(f, WIRE_CHANGED);
+    assert_int_equal(f->states[0].calls, 1);
+    assert_decided(f, ITEM_QUARANTINED, "first", "mine.unknown");
+}
+
+/* Also where the policy asks for nothing: past an anonymizer there is no way to a store. */
+static void past_an_anonymizer_nothing_is_handed_out(void **state)
+{
+    static const char *const labels[] = {"ids.replaced", "deid.header", "a.one ids.replaced"};
+    struct fixture *f = *state;
+    struct work_release one;
+
+    f->stages[1].egress = true;
+    release(f, &one, "first", true, "a.one");
+    for (size_t i = 0; i < 3; i++) {
+        grants(f, 0, labels[i]);
+        assert_int_equal(take(f), WORKER_WENT);
+        assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
+    }
+    assert_int_equal(f->states[1].calls, 0);
+}
+
+static void past_others_the_policy_decides(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    f->stages[1].egress = true;
+    release(f, &one, "first", true, "");
+    grants(f, 0, "pixels.checked deid.verified a.one");
+    wire_begin(&f->peer, WIRE_ANSWER); /* to WIRE_INSTANCE: it is the first */
+    wire_put_i64(&f->peer, 0);
+    assert_int_equal(wire_send(&f->peer), 0);
+    assert_int_equal(wire_flush(&f->peer), 0);
+    assert_int_equal(take(f), WORKER_WENT);
+    (void)told(f, WIRE_INSTANCE);
+    assert_passed(f, "");
+    assert_int_equal(f->states[1].calls, 1);
+}
+
+/* A label that the stage grants when the batch ends is not granted for this image. */
+static void what_is_granted_at_the_end_is_lacking_too(void **state)
+{
+    struct fixture *f = *state;
+    struct work_release one;
+
+    release(f, &one, "first", true, "");
+    assert_int_equal(plan_labels(&f->plan, "a.one", &f->stages[0].grants_at_finish), 0);
+    f->stages[1].needs_at_finish = f->stages[0].grants_at_finish;
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
+    f->item.n_releases = 0;
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_passed(f, "");
+}
+
+static void a_held_image_has_its_labels(void **state)
+{
+    struct fixture *f = *state;
+    struct wire_msg msg;
+
+    grants(f, 0, "a.one");
+    f->states[1].act = gives_no_reason;
+    assert_int_equal(take(f), WORKER_WENT);
+    msg = told(f, WIRE_DECIDED);
+    (void)wire_str(&msg), (void)wire_i64(&msg), (void)wire_str(&msg), (void)wire_str(&msg);
+    assert_string_equal(wire_str(&msg), "");
+    assert_string_equal(wire_str(&msg), "a.one");
+    assert_false(msg.bad);
+}
+
 #define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -626,6 +843,19 @@ int main(void)
         EACH(a_store_that_took_it_gives_it_up),
         EACH(no_dicom_is_quarantined),
         EACH(a_real_pipeline_needs_a_store),
+        EACH(a_released_image_passes_over_its_stage),
+        EACH(its_label_is_lacking_then),
+        EACH(a_vouched_label_counts_in_its_place),
+        EACH(some_labels_nobody_vouches_for),
+        EACH(a_label_of_another_stage_is_not_given),
+        EACH(a_release_at_a_stage_that_is_gone_is_nothing),
+        EACH(what_the_core_held_is_tried_again),
+        EACH(two_releases_hold_both),
+        EACH(a_changed_file_is_not_released),
+        EACH(past_an_anonymizer_nothing_is_handed_out),
+        EACH(past_others_the_policy_decides),
+        EACH(what_is_granted_at_the_end_is_lacking_too),
+        EACH(a_held_image_has_its_labels),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
