@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@
 
 const struct cli_command *const cli_commands[] = {
     &cli_run,    &cli_plan, &cli_check,      &cli_stages, &cli_new_stage,
-    &cli_status, &cli_log,  &cli_quarantine, NULL,
+    &cli_status, &cli_log,  &cli_quarantine, &cli_retry,  NULL,
 };
 
 /* ---- errors ---- */
@@ -195,6 +196,28 @@ int cli_ledger(const struct cli *cli, char **ret_state, struct ledger **ret_ledg
         return cli_answer(json_object()) ? -1 : 1;
     printf("nothing was run yet: there is no ledger in %s\n", *ret_state);
     return 1;
+}
+
+int cli_ledger_write(const struct cli *cli, char **ret_state, struct ledger **ret_ledger,
+                     struct err *err)
+{
+    struct ledger *there = NULL;
+    int result = cli_ledger(cli, ret_state, &there, err);
+
+    if (result) /* one that is not there is not made */
+        return result;
+    ledger_close(there);
+    return ledger_open(*ret_state, ret_ledger, err);
+}
+
+void cli_user(char *text, size_t size)
+{
+    const struct passwd *user = getpwuid(getuid());
+
+    if (user && user->pw_name && *user->pw_name)
+        snprintf(text, size, "%s", user->pw_name);
+    else
+        snprintf(text, size, "uid %lu", (unsigned long)getuid());
 }
 
 int cli_build(const struct cli *cli, const char *const *folders, size_t n_folders,

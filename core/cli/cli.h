@@ -24,9 +24,13 @@ struct cli {
     size_t n_sets;
     const char **plugins; /* --plugins DIR, in order */
     size_t n_plugins;
-    int workers; /* --workers N; 0: not given */
-    bool json;   /* --json */
-    bool schema; /* --schema: of `sendit stages` */
+    int workers;          /* --workers N; 0: not given */
+    bool json;            /* --json */
+    bool schema;          /* --schema: of `sendit stages` */
+    bool all;             /* --all: of `sendit retry` */
+    const char *because;  /* --because TEXT, or NULL */
+    const char **vouches; /* --vouch LABEL, in order */
+    size_t n_vouches;
     bool paths;  /* --paths: show names of files, to the owner of the state folder */
     int verbose; /* -v counts up, -q down */
     char **args; /* what is left, ended by NULL */
@@ -35,7 +39,14 @@ struct cli {
 };
 
 /* Which of the optional options a command takes; the rest of `struct cli` is common to all. */
-enum { CLI_PATHS = 1 << 0, CLI_WORKERS = 1 << 1, CLI_SCHEMA = 1 << 2 };
+enum {
+    CLI_PATHS = 1 << 0,
+    CLI_WORKERS = 1 << 1,
+    CLI_SCHEMA = 1 << 2,
+    CLI_ALL = 1 << 3,
+    CLI_BECAUSE = 1 << 4,
+    CLI_VOUCH = 1 << 5
+};
 
 struct cli_command {
     const char *name;       /* "quarantine" */
@@ -51,7 +62,7 @@ struct cli_command {
 
 /* One per file core/cli/NAME.c; all stand in cli_commands[], in the order of `sendit --help`. */
 extern const struct cli_command cli_run, cli_plan, cli_check, cli_stages, cli_new_stage, cli_status,
-    cli_log, cli_quarantine;
+    cli_log, cli_quarantine, cli_retry;
 extern const struct cli_command *const cli_commands[];
 
 /* Parse and run: what main() returns. */
@@ -75,6 +86,16 @@ struct ledger;
  */
 int cli_ledger(const struct cli *cli, char **ret_state, struct ledger **ret_ledger,
                struct err *err);
+
+/* The same, to write: the only writer of that folder, as `sendit run` is. */
+int cli_ledger_write(const struct cli *cli, char **ret_state, struct ledger **ret_ledger,
+                     struct err *err);
+/* Who is at the keyboard, for what the ledger keeps of it: a name, or "uid N". */
+void cli_user(char *text, size_t size);
+/* What was decided about a batch or an image, as JSON; NULL if that failed. */
+json_t *cli_decisions(struct ledger *ledger, const char *id, struct err *err);
+/* `sendit quarantine release` and `drop`. */
+int cli_decide(const struct cli *cli, bool drop);
 
 struct loader;
 struct plan;

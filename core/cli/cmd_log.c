@@ -106,6 +106,40 @@ static int show_items(struct view *view, const char *batch, struct err *err)
     return result;
 }
 
+static int add_decision(void *ctx, const struct ledger_decision *decision)
+{
+    struct view *view = ctx;
+    char time[32];
+
+    table_add(&view->table, cli_time(decision->at_ms, time));
+    table_add(&view->table, decision->item);
+    table_add(&view->table, decision->dropped   ? "dropped"
+                            : decision->applies ? "released"
+                                                : "released, the file changed since");
+    table_add(&view->table, decision->stage);
+    table_add(&view->table, decision->code);
+    table_add(&view->table, decision->vouched);
+    table_add(&view->table, decision->user);
+    table_add(&view->table, decision->because);
+    return 0;
+}
+
+static int show_decisions(struct view *view, const char *batch, struct err *err)
+{
+    static const char *const heads[] = {"decided", "image", "",        "stage", "reason",
+                                        "vouched", "by",    "because", NULL};
+    int result;
+
+    table_init(&view->table, heads);
+    result = ledger_decisions(view->ledger, batch, add_decision, view, err);
+    if (!result && view->table.n_cells) {
+        putchar('\n');
+        table_print(&view->table, stdout);
+    }
+    table_fini(&view->table);
+    return result;
+}
+
 /* 0, or -1 with the sentence if there is no such batch. */
 static int find_batch(struct ledger *ledger, const char *id, struct err *err)
 {
@@ -115,6 +149,15 @@ static int find_batch(struct ledger *ledger, const char *id, struct err *err)
     if (!result)
         ledger_batch_fini(&batch);
     return result == 1 ? err_set(err, ERR_USAGE, "there is no batch \"%.60s\"", id) : result;
+}
+
+static int answer_json(struct ledger *ledger, const char *batch, json_t *messages, json_t *items,
+                       struct err *err)
+{
+    json_t *decisions = batch ? cli_decisions(ledger, batch, err) : json_array();
+
+    return cli_answer(json_pack("{s:O, s:O, s:o}", "messages", messages, "images", items,
+                                "decisions", decisions));
 }
 
 static int show(const struct cli *cli, struct ledger *ledger, struct err *err)
@@ -132,9 +175,10 @@ static int show(const struct cli *cli, struct ledger *ledger, struct err *err)
     view.array = items;
     if (batch && show_items(&view, batch, err))
         goto out;
+    if (batch && !cli->json && show_decisions(&view, batch, err))
+        goto out;
     result = 0;
-    if (view.failed ||
-        (cli->json && cli_answer(json_pack("{s:O, s:O}", "messages", messages, "images", items))))
+    if (view.failed || (cli->json && answer_json(ledger, batch, messages, items, err)))
         result = err_set(err, ERR_PLACE, "no memory");
 out:
     json_decref(messages);
@@ -161,7 +205,8 @@ const struct cli_command cli_log = {
     .usage = "log [BATCH]",
     .summary = "show what was said about a batch",
     .help =
-        "Shows the messages of BATCH, and every file of it that was not stored, with the reason.\n"
+        "Shows the messages of BATCH, every file of it that was not stored, with the reason, and\n"
+        "what people decided about those in quarantine: sendit quarantine release, drop.\n"
         "Without BATCH: the messages of all batches that are in ERROR. Equal messages are "
         "counted,\n"
         "not repeated.\n"

@@ -16,6 +16,7 @@ struct view {
     struct table table;
     json_t *array;
     unsigned long long n;       /* images */
+    uint64_t dropped;           /* of them */
     bool found, broken, failed; /* broken: `err` is set; failed: no memory for the answer */
     struct err *err;
 };
@@ -65,14 +66,17 @@ static int list_reasons(struct view *view)
 
     table_init(&view->table, heads);
     result = ledger_batches(view->ledger, false, add_batch, view, view->err);
-    if (view->broken)
+    if (view->broken || ledger_dropped(view->ledger, NULL, &view->dropped, view->err))
         result = -1;
     if (!result && !view->cli->json && !view->n)
         puts("nothing is held");
     else if (!result && !view->cli->json) {
         table_print(&view->table, stdout);
-        printf("\n%s %s held. More: sendit quarantine list BATCH\n", cli_number(view->n, number),
+        printf("\n%s %s held", cli_number(view->n, number),
                view->n == 1 ? "image is" : "images are");
+        if (view->dropped)
+            printf(", of which %s dropped", cli_number(view->dropped, number));
+        puts(". More: sendit quarantine list BATCH");
     }
     table_fini(&view->table);
     return result;
@@ -87,15 +91,16 @@ static int add_item(void *ctx, const struct ledger_item *item)
     view->n++;
     if (view->cli->json)
         return cli_append(view->array,
-                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:o*}", "image", item->id, "batch",
-                                    item->batch, "stage", text_of(item->stage), "code",
-                                    text_of(item->code), "text", text_of(item->text), "path",
+                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o*}", "image", item->id,
+                                    "batch", item->batch, "stage", text_of(item->stage), "code",
+                                    text_of(item->code), "text", text_of(item->text), "dropped",
+                                    item->dropped, "path",
                                     view->cli->paths ? cli_json_text(item->path) : NULL),
                           &view->failed);
     table_add(&view->table, item->id);
     table_add(&view->table, item->stage);
     table_add(&view->table, item->code);
-    table_add(&view->table, item->text);
+    table_addf(&view->table, "%s%s", item->dropped ? "DROPPED: " : "", text_of(item->text));
     if (view->cli->paths)
         table_add(&view->table, item->path);
     return 0;
@@ -130,6 +135,21 @@ static void print_field(const char *title, const char *text)
     putchar('\n');
 }
 
+static int print_decision(void *ctx, const struct ledger_decision *decision)
+{
+    char time[32];
+
+    (void)ctx;
+    printf("%-10s%s by ", decision->dropped ? "dropped" : "released",
+           cli_time(decision->at_ms, time));
+    table_print_safe(decision->user, stdout);
+    printf(" (%s, %s)%s%s%s\n", decision->stage, decision->code,
+           *decision->vouched ? ", who vouched for " : "", decision->vouched,
+           decision->applies ? "" : "; the file changed since, and this does not hold any more");
+    print_field("because", decision->because);
+    return 0;
+}
+
 static int show_item(void *ctx, const struct ledger_item *item)
 {
     struct view *view = ctx;
@@ -140,11 +160,13 @@ static int show_item(void *ctx, const struct ledger_item *item)
     if (view->cli->json)
         return cli_append(
             view->array,
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o*}", "image", item->id,
-                      "batch", item->batch, "state", state, "stage", text_of(item->stage), "code",
-                      text_of(item->code), "text", text_of(item->text), "labels",
-                      text_of(item->labels), "size", (json_int_t)item->size, "tries",
-                      (json_int_t)item->attempt, "decided_ms", (json_int_t)item->decided_ms, "path",
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:o*}", "image",
+                      item->id, "batch", item->batch, "state", state, "stage", text_of(item->stage),
+                      "code", text_of(item->code), "text", text_of(item->text), "labels",
+                      text_of(item->labels), "dropped", item->dropped, "size",
+                      (json_int_t)item->size, "tries", (json_int_t)item->attempt, "decided_ms",
+                      (json_int_t)item->decided_ms, "decisions",
+                      cli_decisions(view->ledger, item->id, view->err), "path",
                       view->cli->paths ? cli_json_text(item->path) : NULL),
             &view->failed);
     print_field("image", item->id);
@@ -158,6 +180,7 @@ static int show_item(void *ctx, const struct ledger_item *item)
     print_field("since", cli_time(item->decided_ms, text));
     if (view->cli->paths)
         print_field("path", item->path);
+    view->broken = ledger_decisions(view->ledger, item->id, print_decision, view, view->err) != 0;
     return 0;
 }
 
@@ -167,7 +190,8 @@ static int show_items(struct view *view)
         view->found = false;
         if (i > 1 && !view->cli->json)
             putchar('\n');
-        if (ledger_item_get(view->ledger, view->cli->args[i], show_item, view, view->err) < 0)
+        if (ledger_item_get(view->ledger, view->cli->args[i], show_item, view, view->err) < 0 ||
+            view->broken)
             return -1;
         if (!view->found)
             return err_set(view->err, ERR_USAGE, "there is no image \"%.60s\"", view->cli->args[i]);
@@ -203,9 +227,11 @@ static int run(const struct cli *cli)
     struct ledger *ledger = NULL;
     struct err err = {0};
     char *state = NULL;
-    bool show = !strcmp(cli->args[0], "show");
+    bool show = !strcmp(cli->args[0], "show"), drop = !strcmp(cli->args[0], "drop");
     int found, status = 0;
 
+    if (drop || !strcmp(cli->args[0], "release"))
+        return cli_decide(cli, drop);
     if (!show && strcmp(cli->args[0], "list")) {
         struct near near;
         char hint[128];
@@ -213,9 +239,14 @@ static int run(const struct cli *cli)
         near_start(&near, cli->args[0]);
         near_try(&near, "list");
         near_try(&near, "show");
-        return cli_usage(cli, "quarantine takes list or show, not \"%.60s\"%s", cli->args[0],
-                         near_hint(&near, hint, sizeof(hint)));
+        near_try(&near, "release");
+        near_try(&near, "drop");
+        return cli_usage(cli, "quarantine takes list, show, release or drop, not \"%.60s\"%s",
+                         cli->args[0], near_hint(&near, hint, sizeof(hint)));
     }
+    if (cli->because || cli->n_vouches)
+        return cli_usage(cli, "quarantine %s takes no --%s: it decides nothing", cli->args[0],
+                         cli->because ? "because" : "vouch");
     if (show && cli->n_args < 2)
         return cli_usage(cli, "quarantine show needs the id of an image; quarantine list BATCH "
                               "has them");
@@ -229,22 +260,41 @@ static int run(const struct cli *cli)
 
 const struct cli_command cli_quarantine = {
     .name = "quarantine",
-    .usage = "quarantine list [BATCH...] | show IMAGE...",
-    .summary = "show what is held for a human, and why",
+    .usage = "quarantine list [BATCH...] | show|release|drop IMAGE...",
+    .summary = "show what is held for a human, and decide about it",
     .help =
         "An image that a stage would not pass is held: its original stays where it is, and no\n"
         "later stage has seen it.\n"
         "\n"
         "  list           how many are held in each batch, by which stage and why\n"
         "  list BATCH     the images of a batch that are held\n"
-        "  show IMAGE     one of them: stage, reason, and the labels that it had earned\n"
+        "  show IMAGE     one of them: stage, reason, the labels that it had earned, and what\n"
+        "                 was decided about it\n"
+        "  release IMAGE  take it again, past the stage that held it; needs --because\n"
+        "  drop IMAGE     leave it in quarantine for good; needs --because\n"
+        "\n"
+        "A released image goes through all stages anew but for the one that held it, and so does\n"
+        "not have the labels of that stage: where the policy or a later stage asks for one, it is\n"
+        "held again. With --vouch you answer for a label in place of the stage. Nobody can vouch\n"
+        "for ids.replaced, deid.header and deid.verified: what an anonymizer held does not reach "
+        "a\n"
+        "store past it. What sendit itself held (stage core, or a code host.*) gets one more try;\n"
+        "what was held for want of a label (host.label) can be given it by --vouch. Another stage\n"
+        "may hold the image again; released again, it passes over both. If the file changes, no\n"
+        "decision about it holds any more.\n"
+        "\n"
+        "The ledger keeps who decided, when and why: show and sendit log show it.\n"
         "\n"
         "Batches and images are named by ids that are safe to show. With --paths the originals\n"
         "are named, too: names of files may identify patients.",
     .examples = "sendit quarantine list\tall of it, counted\n"
                 "sendit quarantine list b3 --paths\tthe originals of one batch\n"
-                "sendit quarantine show b3-000001\tone image",
-    .takes = CLI_PATHS,
+                "sendit quarantine show b3-000001\tone image\n"
+                "sendit quarantine release b3-000001 --vouch pixels.checked --because 'I looked at "
+                "it'\tno text in its pixels\n"
+                "sendit quarantine drop b3-000002 --because 'a photograph of a form'\tit goes "
+                "nowhere",
+    .takes = CLI_PATHS | CLI_BECAUSE | CLI_VOUCH,
     .min_args = 1,
     .max_args = -1,
     .run = run,

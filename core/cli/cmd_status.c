@@ -22,7 +22,8 @@ struct view {
     bool broken;                               /* `err` is set */
     struct ledger *ledger;
     struct err *err;
-    unsigned asked; /* batches in QUEUE so far */
+    unsigned asked;    /* batches in QUEUE so far */
+    int64_t closed_ms; /* when the batch in hand was closed last; what was said before is over */
 };
 
 static bool is_finished(const struct ledger_batch *batch)
@@ -152,11 +153,17 @@ static int print_reasons(struct view *view, struct ledger *ledger, struct err *e
 
 /* ---- why does it wait? ---- */
 
+/* Somebody put it back: no warning, but why it waits. */
+static bool is_put_back(const struct ledger_message *message)
+{
+    return !strcmp(message->code, "batch.retried") || !strcmp(message->code, "quarantine.released");
+}
+
 static int add_message(void *ctx, const struct ledger_message *message)
 {
     struct view *view = ctx;
 
-    if (message->level < LOG_WARN)
+    if ((message->level < LOG_WARN && !is_put_back(message)) || message->at_ms < view->closed_ms)
         return 0;
     if (view->cli->json)
         return cli_append(view->array,
@@ -178,6 +185,7 @@ static int ask_batch(void *ctx, const struct ledger_batch *batch)
 
     if (batch->state != BATCH_QUEUE || !batch->attempt)
         return 0;
+    view->closed_ms = batch->finished_ms;
     view->broken = ledger_messages(view->ledger, batch->id, add_message, view, view->err) != 0;
     return view->broken || view->failed || ++view->asked == WAITING;
 }

@@ -16,6 +16,10 @@ const struct cli_option cli_options[] = {
     {0, "state", "FOLDER", 0, "the state folder, in place of the one in the pipeline"},
     {0, "plugins", "FOLDER", 0, "look for stages here first; may stand several times"},
     {0, "workers", "N", CLI_WORKERS, "worker processes; else run.workers, else one for each core"},
+    {0, "all", NULL, CLI_ALL, "all of the batch, also where only a part of it failed"},
+    {0, "because", "TEXT", CLI_BECAUSE, "why, for release and drop; the ledger keeps it"},
+    {0, "vouch", "LABEL", CLI_VOUCH,
+     "answer for a label that the holding stage grants; may stand several times"},
     {0, "paths", NULL, CLI_PATHS, "show paths of originals, to the owner of the state folder"},
     {0, "schema", NULL, CLI_SCHEMA, "print the JSON Schema of pipeline.json, for editors"},
     {0, "json", NULL, 0, "answer in JSON"},
@@ -87,6 +91,12 @@ static int apply(struct parse *parse, const struct cli_option *option, const cha
         cli->plugins[cli->n_plugins++] = value;
     else if (!strcmp(option->name, "workers"))
         return read_workers(parse, value);
+    else if (!strcmp(option->name, "all"))
+        cli->all = true;
+    else if (!strcmp(option->name, "because"))
+        cli->because = value;
+    else if (!strcmp(option->name, "vouch"))
+        cli->vouches[cli->n_vouches++] = value;
     else if (!strcmp(option->name, "paths"))
         cli->paths = true;
     else if (!strcmp(option->name, "schema"))
@@ -264,8 +274,9 @@ int options_parse(int argc, char **argv, struct cli_line *line, struct err *err)
     /* No list is longer than the command line. */
     cli->sets = calloc(n, sizeof(*cli->sets));
     cli->plugins = calloc(n, sizeof(*cli->plugins));
+    cli->vouches = calloc(n, sizeof(*cli->vouches));
     cli->args = line->words = calloc(n, sizeof(*cli->args));
-    if (!cli->sets || !cli->plugins || !cli->args)
+    if (!cli->sets || !cli->plugins || !cli->vouches || !cli->args)
         return err_set(err, ERR_PLACE, "no memory");
     if (!parse_words(&parse) && !take_command(&parse) && !check_command(&parse))
         return 0;
@@ -277,6 +288,7 @@ void options_fini(struct cli_line *line)
 {
     free(line->cli.sets);
     free(line->cli.plugins);
+    free(line->cli.vouches);
     free(line->words);
     memset(line, 0, sizeof(*line));
 }

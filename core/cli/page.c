@@ -322,7 +322,7 @@ void page_completion(FILE *out)
           "    case $word,$before in\n"
           "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) ;;\n"
           "    *,-p|*,--pipeline|*,--state|*,--plugins) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
-          "    *,quarantine) COMPREPLY=($(compgen -W 'list show' -- \"$word\")) ;;\n"
+          "    *,quarantine) COMPREPLY=($(compgen -W 'list show release drop' -- \"$word\")) ;;\n"
           "    *) if [[ -z $given || $given == help ]]; then\n"
           "           COMPREPLY=($(compgen -W \"$commands\" -- \"$word\"))\n"
           "       else\n"

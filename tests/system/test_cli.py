@@ -7,7 +7,7 @@ import unittest
 
 import sendit
 
-COMMANDS = ("run", "plan", "check", "stages", "new-stage", "status", "log", "quarantine")
+COMMANDS = ("run", "plan", "check", "stages", "new-stage", "status", "log", "quarantine", "retry")
 NAME = "WEIDENBACH^ROSA"
 
 
