@@ -2,7 +2,9 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,21 +30,49 @@ static const char *level_name(enum log_level level)
     return names[level > LOG_ERROR ? LOG_ERROR : level];
 }
 
+/* How many bytes of UTF-8 the character at `p` has; 0 if it is none, or none that can be shown. */
+static size_t utf8_len(const char *p)
+{
+    const unsigned char *c = (const unsigned char *)p;
+    size_t n = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+
+    if (c[0] < 0x20 || c[0] == 0x7f || c[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    if ((c[0] == 0xc2 && c[1] < 0xa0) || (c[0] == 0xe0 && c[1] < 0xa0) ||
+        (c[0] == 0xed && c[1] >= 0xa0) || (c[0] == 0xf0 && c[1] < 0x90) ||
+        (c[0] == 0xf4 && c[1] >= 0x90))
+        return 0; /* C1 controls, overlong forms, surrogates, past the last one */
+    return n;
+}
+
+/* A line is for programs and terminals: what neither would take is shown as '?', white space as
+ * what it is. */
+static void add_text(struct buf *line, const char *text, bool json)
+{
+    for (const char *p = text; *p;) {
+        size_t n = utf8_len(p);
+
+        if (json && (*p == '"' || *p == '\\'))
+            buf_printf(line, "\\%c", *p);
+        else if (n)
+            buf_add(line, p, n);
+        else if (*p == '\n' || *p == '\t' || *p == '\r')
+            buf_str(line, !json ? " " : *p == '\n' ? "\\n" : *p == '\t' ? "\\t" : "\\r");
+        else
+            buf_str(line, "?");
+        p += n ? n : 1;
+    }
+}
+
 static void add_member(struct buf *line, const char *key, const char *value)
 {
     if (!value || !*value)
         return;
     buf_printf(line, ",\"%s\":\"", key);
-    for (const char *p = value; *p; p++) {
-        unsigned char c = (unsigned char)*p;
-
-        if (c == '"' || c == '\\')
-            buf_printf(line, "\\%c", c);
-        else if (c < 0x20)
-            buf_printf(line, "\\u%04x", c);
-        else
-            buf_add(line, p, 1);
-    }
+    add_text(line, value, true);
     buf_str(line, "\"");
 }
 
@@ -68,13 +98,24 @@ static void add_json(struct buf *line, enum log_level level, const struct log_wh
     buf_str(line, "}\n");
 }
 
+static bool is_set(const char *variable)
+{
+    const char *value = getenv(variable);
+
+    return value && *value;
+}
+
 static void add_plain(struct buf *line, enum log_level level, const struct log_who *who,
                       const char *text)
 {
-    static const char *const colour[] = {"\033[2m", "", "\033[33m", "\033[31m"};
+    static const char *const colours[] = {"\033[2m", "", "\033[33m", "\033[31m"};
+    const char *term = getenv("TERM");
+    bool obeys = term && *term && strcmp(term, "dumb") != 0;
+    bool coloured = obeys && !is_set("NO_COLOR") && *colours[level];
 
     /* "\r\033[K" takes a progress bar's line away first. */
-    buf_printf(line, "\r\033[K%s%s\033[0m", colour[level], level_name(level));
+    buf_printf(line, "%s%s%s%s", obeys ? "\r\033[K" : "", coloured ? colours[level] : "",
+               level_name(level), coloured ? "\033[0m" : "");
     if (who && who->stage && *who->stage)
         buf_printf(line, " %s", who->stage);
     if (who && who->image && *who->image)
@@ -82,8 +123,7 @@ static void add_plain(struct buf *line, enum log_level level, const struct log_w
     else if (who && who->batch && *who->batch)
         buf_printf(line, " %s", who->batch);
     buf_str(line, ": ");
-    for (const char *p = text; *p; p++)
-        buf_add(line, (unsigned char)*p < 0x20 ? " " : p, 1);
+    add_text(line, text, false);
     buf_str(line, "\n");
 }
 

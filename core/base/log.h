@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log.h - log lines on stderr: JSON where it is no terminal, a plain line where it is one.
+ * log.h - log lines on stderr: JSON where it is no terminal, a plain line where it is one, in
+ * colours unless NO_COLOR is set.
  *
  * error: someone must act; warn: degraded; info: a line per batch; debug: a line per image.  No
  * value of an image and no path found below one that the user wrote ever stands in a line.  The

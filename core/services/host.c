@@ -118,6 +118,8 @@ static sendit_result hold(const struct sendit_host *handle, const char *item_id,
     else
         snprintf(why.code, sizeof(why.code), "%.22s.unknown", host->stage->plugin->name);
     snprintf(why.text, sizeof(why.text), "%s", text ? text : "");
+    log_event(LOG_DEBUG, &(struct log_who){handle->stage, host->env->batch, item_id}, why.code,
+              "held: %s", why.text);
     r = link->hold(link->ctx, item_id, verdict, handle->stage, why.code, why.text);
     return r == SENDIT_OK ? host_facts_hold(host->env, item_id) : r;
 }
