@@ -570,7 +570,8 @@ static bool identify(struct at *at)
 
     at->known = known != NULL;
     at->vr = known ? value_vr(known) : file;
-    snprintf(at->vr_name, sizeof(at->vr_name), "%.2s", known ? known : at->e->vr);
+    memcpy(at->vr_name, known ? known : at->e->vr, 2);
+    at->vr_name[2] = '\0';
     if (known && (!is_kin(file, at->vr) || sequence != (at->vr == VALUE_VR('S', 'Q'))))
         return false;
     /* numbers keep the width that the file gives them */

@@ -184,7 +184,7 @@ sendit_result traces_collect(struct traces *traces, struct sendit_dataset *ds)
     sendit_result result;
 
     if (!traces->items)
-        traces->items = calloc(TRACES_MAX, sizeof(*traces->items));
+        traces->items = malloc(TRACES_MAX * sizeof(*traces->items));
     if (!traces->items)
         return SENDIT_ENOMEM;
     traces->n = 0;
@@ -195,7 +195,7 @@ sendit_result traces_collect(struct traces *traces, struct sendit_dataset *ds)
 void traces_fini(struct traces *traces)
 {
     if (traces->items)
-        memset(traces->items, 0, TRACES_MAX * sizeof(*traces->items));
+        explicit_bzero(traces->items, traces->n * sizeof(*traces->items));
     free(traces->items);
     buf_fini(&traces->folded);
     *traces = (struct traces){0};

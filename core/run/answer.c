@@ -143,6 +143,10 @@ static void give_items(struct supervisor *sv, struct slot *slot)
     char after[SENDIT_ID_SIZE];
     int64_t n = 0;
 
+    if (slot->stolen) { /* no use to go on */
+        answer(slot, 0);
+        return;
+    }
     memcpy(after, slot->last, sizeof(after));
     if (ledger_items_after(sv->ledger, slot->batch.id, after, many, count_item, &n, sv->err)) {
         supervisor_broke(sv);
@@ -165,7 +169,7 @@ static void decided(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     item.code = wire_str(msg);
     item.text = wire_str(msg);
     item.labels = wire_str(msg);
-    if (msg->bad)
+    if (msg->bad || slot->stolen) /* that batch is done again, and decided then */
         return;
     sv->done++;
     if (item.state == ITEM_WAITING) {
@@ -245,6 +249,25 @@ static struct slot *other_slot(struct supervisor *sv, const struct slot *slot, c
     return NULL;
 }
 
+/* A batch with an image that another has is done again, and asks about each then. */
+static void steal(struct supervisor *sv, struct slot *slot)
+{
+    struct trouble *trouble = pool_trouble(sv, slot->batch.id, "");
+
+    slot->stolen = true;
+    if (trouble)
+        trouble->has_doubles = true;
+}
+
+/* Its worker has gone on already. */
+static void told_of_instance(struct supervisor *sv, struct slot *slot, int result)
+{
+    if (result < 0)
+        supervisor_broke(sv);
+    else if (result == 1)
+        steal(sv, slot);
+}
+
 /*
  * Order decides who is first, not time.  An image of a later batch that is still being worked on
  * makes room, and that batch is done again; one of an earlier batch may yet be held, and then makes
@@ -261,13 +284,17 @@ static void try_question(struct supervisor *sv, struct slot *slot)
     struct slot *later;
     int result = ledger_instance(sv->ledger, question->uid, &item, note_holder, &holder, sv->err);
 
-    question->waits = result == 1 && other_slot(sv, slot, holder.batch, -1);
+    question->waits = slot->asks && result == 1 && other_slot(sv, slot, holder.batch, -1);
     if (question->waits)
         goto out;
     later = result == 1 ? other_slot(sv, slot, holder.batch, 1) : NULL;
     if (later) {
-        later->stolen = true;
+        steal(sv, later);
         result = ledger_instance_take(sv->ledger, question->uid, &item, sv->err);
+    }
+    if (!slot->asks) {
+        told_of_instance(sv, slot, result);
+        goto out;
     }
     if (result < 0)
         supervisor_broke(sv);
@@ -294,9 +321,14 @@ static void instance(struct supervisor *sv, struct slot *slot, struct wire_msg *
     question->pixel_length = wire_u64(msg);
     if (msg->bad || strlen(item) >= sizeof(question->item) ||
         strlen(uid) >= sizeof(question->uid) || strlen(digest) >= sizeof(question->header_digest)) {
-        answer(slot, -1);
+        if (slot->asks)
+            answer(slot, -1);
+        else
+            steal(sv, slot);
         return;
     }
+    if (slot->stolen && !slot->asks)
+        return;
     memcpy(question->item, item, strlen(item) + 1);
     memcpy(question->uid, uid, strlen(uid) + 1);
     memcpy(question->header_digest, digest, strlen(digest) + 1);

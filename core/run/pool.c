@@ -176,7 +176,7 @@ void pool_check_timeouts(struct supervisor *sv)
 
 /* ---- dying ---- */
 
-static struct trouble *trouble_of(struct supervisor *sv, const char *batch, const char *item)
+struct trouble *pool_trouble(struct supervisor *sv, const char *batch, const char *item)
 {
     struct trouble *trouble;
 
@@ -326,7 +326,7 @@ static void blame(struct supervisor *sv, struct slot *slot, int status)
     item_in_hand(sv, slot->page, item, batch);
     if (strcmp(batch, slot->batch.id) != 0)
         item[0] = '\0';
-    trouble = trouble_of(sv, slot->batch.id, item);
+    trouble = pool_trouble(sv, slot->batch.id, item);
     if (!trouble) {
         supervisor_fatal(sv, ERR_PLACE, "no memory");
         return;

@@ -185,11 +185,27 @@ static void claimed(struct supervisor *sv, const char *key)
     }
 }
 
+/* May a batch tell of the images that it hands out, and be done again if one is a double?  Not if a
+ * stage has an effect that abandon() cannot take back. */
+static bool must_ask(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_stages; i++) {
+        const struct plan_stage *stage = &plan->stages[i];
+
+        if (stage->enabled && stage->egress &&
+            (stage->plugin->flags & SENDIT_NETWORK || !stage->plugin->finish ||
+             !stage->plugin->abandon))
+            return true;
+    }
+    return false;
+}
+
 static void send_batch(struct supervisor *sv, struct slot *slot)
 {
     wire_begin(&slot->wire, WIRE_BATCH);
     wire_put_str(&slot->wire, slot->batch.id);
     wire_put_u64(&slot->wire, slot->batch.attempt);
+    wire_put_u64(&slot->wire, slot->asks);
     wire_put_u64(&slot->wire, slot->batch.counts.waiting);
     answer_facts(sv, slot, "");
     if (wire_send(&slot->wire))
@@ -198,6 +214,7 @@ static void send_batch(struct supervisor *sv, struct slot *slot)
 
 static void give_batch(struct supervisor *sv, struct slot *slot)
 {
+    const struct trouble *trouble;
     int result = ledger_claim(sv->ledger, &slot->batch, sv->err);
 
     if (result < 0) {
@@ -212,6 +229,8 @@ static void give_batch(struct supervisor *sv, struct slot *slot)
     slot->has_batch = true;
     slot->stolen = false;
     slot->last[0] = '\0';
+    trouble = pool_trouble(sv, slot->batch.id, "");
+    slot->asks = sv->always_asks || !trouble || trouble->has_doubles;
     if (!slot->batch.counts.waiting) { /* ignored and failed files alone */
         answer_close_batch(sv, slot->batch.id, false);
         ledger_batch_fini(&slot->batch);
@@ -329,17 +348,26 @@ static void show_progress(struct supervisor *sv)
     supervisor_event(sv, &event);
 }
 
-/* Let the source feed everything there is.  Killed from outside it begins again: batches that it
- * closed stand and are known by then. */
+static bool is_feeding(const struct supervisor *sv)
+{
+    for (const struct slot *slot = sv->slots; slot; slot = slot->next)
+        if (slot->source)
+            return true;
+    return false;
+}
+
+/* Let the source feed everything there is, while the workers start.  Killed from outside it begins
+ * again: batches that it closed stand and are known by then. */
 static void feed(struct supervisor *sv)
 {
+    for (int i = 0; i < sv->n_workers && !sv->fatal; i++)
+        pool_spawn(sv, false);
     do {
-        struct slot *slot;
-
         sv->source_lost = false;
         sv->found = 0;
-        slot = pool_spawn(sv, true);
-        while (slot && sv->slots) {
+        if (!sv->fatal)
+            pool_spawn(sv, true);
+        while (is_feeding(sv)) {
             turn(sv, commit_in_time(sv));
             pool_check_timeouts(sv);
             if (sv->hurry)
@@ -466,6 +494,7 @@ int run_pipeline(const struct run_options *options, struct ledger *ledger,
         options->workers ? options->workers : (int)options->plan->run[PLAN_WORKERS].number;
     if (sv.n_workers <= 0)
         sv.n_workers = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    sv.always_asks = must_ask(options->plan);
     setrlimit(RLIMIT_CORE, &no_core);
     sv.filters = run_filters_folder();
     if (!sv.filters || open_signals(&sv, &old) || prepare(&sv)) {

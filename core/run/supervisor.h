@@ -42,7 +42,8 @@ struct slot {
     bool source;
     bool timed_out; /* we killed it: stage_timeout */
     bool leaving;   /* it ends after its batch: worker_memory */
-    bool stolen;    /* an earlier batch has an image of its batch: do it again */
+    bool stolen;    /* another batch has an image of its batch: do it again */
+    bool asks;      /* its worker waits for an answer before it hands out an image */
     bool has_batch;
     struct ledger_batch batch;
     char last[SENDIT_ID_SIZE]; /* the last item that was sent */
@@ -56,6 +57,7 @@ struct trouble {
     struct trouble *next;
     char batch[SENDIT_ID_SIZE], item[SENDIT_ID_SIZE];
     unsigned crashes, kills; /* kills of an image are counted in the ledger */
+    bool has_doubles;        /* of a batch: the next try asks first */
 };
 
 /* A place that is full: no batch is claimed until there is room again. */
@@ -79,6 +81,7 @@ struct supervisor {
     char **again; /* keys of batches that were put back, PHI */
     size_t n_again;
     int n_workers;
+    bool always_asks; /* a stage hands images out before its finish() */
     bool queue_empty; /* the last claim found nothing */
     bool fed;         /* the source is through */
     bool source_lost; /* it was killed from outside: start it again */
@@ -113,6 +116,8 @@ void pool_stop(struct supervisor *sv); /* ask all to come to an end */
 void pool_kill(struct supervisor *sv); /* now */
 /* The pages that a supervisor left that died: each image in hand then counts a try. */
 void pool_count_left(struct supervisor *sv);
+/* The trouble of a batch, item "", or of an item; NULL without memory. */
+struct trouble *pool_trouble(struct supervisor *sv, const char *batch, const char *item);
 /* Put its batch back into the queue. */
 void pool_release(struct supervisor *sv, struct slot *slot);
 

@@ -26,7 +26,7 @@ enum wire_type {
     WIRE_READY,        /* W->S: the plan is the supervisor's; give me work */
     WIRE_BROKEN,       /* W->S: no work is possible: status, sentence */
     WIRE_ITEMS,        /* Q: the next items of the batch in hand, with facts and releases */
-    WIRE_INSTANCE,     /* Q: is this the first item with that new UID? */
+    WIRE_INSTANCE,     /* an item with that UID goes out; Q if the batch asks */
     WIRE_PASSED,       /* W->S: an item went through every stage */
     WIRE_DECIDED,      /* W->S: an item ended: quarantined, failed, ignored; its labels so far */
     WIRE_CHANGED,      /* W->S: the file is not what was queued: what it is now */

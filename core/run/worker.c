@@ -426,6 +426,7 @@ static int run_batch(struct worker *worker, struct wire_msg *msg)
 
     snprintf(id, sizeof(id), "%s", wire_str(msg));
     batch.attempt = (uint32_t)wire_u64(msg);
+    worker->asks = wire_u64(msg) != 0;
     batch.n_items = wire_u64(msg);
     worker->env.batch = worker->link.batch = id;
     if (load_facts(worker, msg, ""))

@@ -35,6 +35,7 @@ struct worker {
     char uuid[SENDIT_ID_SIZE];   /* of the state: part of every once_key */
     int64_t retry_since;         /* BOOTTIME ms of the first RETRY in a row, 0: none */
     uint32_t retry_times;
+    bool asks;    /* of each image, before it is handed out, whether it is a double */
     int statm;    /* /proc/self/statm, or -1 */
     bool is_full; /* over worker_memory: end after this batch, as far as it is */
 };

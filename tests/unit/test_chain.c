@@ -567,7 +567,7 @@ static void a_store_that_took_it_gives_it_up(void **state)
     file_in_hand = f->file;
     f->states[1].act = writes_into_the_file;
     f->stages[1].egress = true;
-    f->worker.wire.side = WIRE_ASKS;
+    f->worker.asks = true;
     wire_begin(&f->peer, WIRE_ANSWER); /* to WIRE_INSTANCE: it is the first */
     wire_put_i64(&f->peer, 0);
     assert_int_equal(wire_send(&f->peer), 0);
