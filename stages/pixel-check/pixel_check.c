@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pixel-check: holds images back whose pixels may show who the patient is, by what their header
- * says.  It changes nothing.
+ * says and what stands beside the pixels in a compressed stream.  It changes nothing.
  */
 #include <sendit/stage.h>
 
@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "pixel_stream.h"
 
 #define TAG_TRANSFER_SYNTAX 0x00020010u
 #define TAG_IMAGE_TYPE 0x00080008u
@@ -25,6 +27,8 @@
 #define TAG_BURNED_IN 0x00280301u
 #define TAG_DOCUMENT 0x00420011u
 #define TAG_ICON 0x00880200u
+#define TAG_OFFSETS 0x7FE00001u
+#define TAG_TOTAL 0x7FE00003u
 #define TAG_FLOAT_PIXELS 0x7FE00008u
 #define TAG_DOUBLE_PIXELS 0x7FE00009u
 #define TAG_PIXELS 0x7FE00010u
@@ -35,6 +39,13 @@
 #define UID_STORAGE UID_STANDARD "5.1.4.1.1."
 #define UID_SECONDARY UID_STORAGE "7"
 #define UID_DOCUMENT UID_STORAGE "104"
+#define UID_AUDIO UID_STORAGE "9.4"
+
+/* Elements of an overlay, (60xx,eeee). */
+#define OVERLAY_ROWS 0x0010u
+#define OVERLAY_BITS 0x0100u
+#define OVERLAY_POSITION 0x0102u
+#define OVERLAY_DATA 0x3000u
 
 enum finding {
     BURNED_IN,
@@ -43,7 +54,11 @@ enum finding {
     SCREEN_SAVE,
     SECONDARY,
     UNKNOWN,
+    AUDIO,
+    OVERLAY,
     LENGTH,
+    COMMENT,
+    OPAQUE,
     N_FINDINGS
 };
 
@@ -63,13 +78,22 @@ static const struct {
                    "It is a secondary capture, which often shows the patient's name."},
     [UNKNOWN] = {"on_unknown", "pixel.unknown", "unknown",
                  "Images of its kind often show names, and it has no Burned In Annotation."},
+    [AUDIO] = {"on_audio", "pixel.audio", "audio",
+               "It is a sound recording, in which somebody may say a name."},
+    [OVERLAY] = {"on_overlay", "pixel.overlay", "overlay",
+                 "An overlay, which often is text, lies in unused bits of its pixels."},
     [LENGTH] = {"on_length", "pixel.length", "length",
                 "Its pixel data is not as long as its rows, columns, bits and frames say."},
+    [COMMENT] = {"on_comment", "pixel.comment", "comment",
+                 "Its compressed pixels come with a comment or other bytes that are no pixels."},
+    [OPAQUE] = {"on_opaque", "pixel.opaque", "opaque",
+                "Its pixels are compressed so that nobody can look for comments among them."},
 };
 
 struct sendit_stage_state {
     const struct sendit_host *host;
     const struct sendit_dicom *dicom;
+    const struct sendit_files *files;
     const struct sendit_metrics *metrics;
     int strict, pass[N_FINDINGS];
     uint64_t n_passed; /* of the batch in hand, unchecked */
@@ -92,6 +116,13 @@ static const struct sendit_option options[] = {
      "Objects of a private SOP class."},
     {"on_length", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
      "Native pixel data that is longer or shorter than its header says, or not there."},
+    {"on_audio", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass", "Sound recordings."},
+    {"on_overlay", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Images with an overlay in unused bits of their pixels."},
+    {"on_comment", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Compressed pixels with comments, metadata or other bytes among or behind them."},
+    {"on_opaque", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|pass",
+     "Compressed pixels that cannot be looked into, such as video."},
 };
 
 /* ---- what the header says ---- */
@@ -206,19 +237,60 @@ static uint64_t count(const struct sendit_stage_state *self, struct sendit_datas
 }
 
 struct pixels {
+    const struct sendit_stage_state *self;
     uint32_t tag; /* 0 without any */
     uint64_t length;
+    uint64_t offset;  /* the largest of an Extended Offset Table */
+    uint32_t overlay; /* group of one whose data has not come yet */
+    int in_pixels;    /* an overlay lies in them */
 };
 
-/* The pixel data, on disk or not; a visitor of the top level. */
+/* An overlay has data of its own, one bit each; an older kind lies in bits of the pixels. */
+static void note_overlay(struct pixels *pixels, struct sendit_dataset *ds, uint32_t tag)
+{
+    uint32_t element = tag & 0xFFFF;
+
+    if (element == OVERLAY_ROWS)
+        pixels->overlay = tag >> 16;
+    if (element == OVERLAY_DATA)
+        pixels->overlay = 0;
+    if ((element == OVERLAY_BITS && strcmp(text(pixels->self, ds, tag, "odd"), "1")) ||
+        (element == OVERLAY_POSITION && strcmp(text(pixels->self, ds, tag, "odd"), "0")))
+        pixels->in_pixels = 1;
+}
+
+/* Numbers of 64 bits that are larger than the pixel data is long are no offsets into it. */
+static void note_offsets(struct pixels *pixels, const struct sendit_element *element)
+{
+    const char *bytes = element->value;
+
+    if (!bytes || element->length % 8)
+        pixels->offset = UINT64_MAX;
+    for (size_t i = 0; bytes && i + 8 <= element->length; i += 8) {
+        uint64_t offset;
+
+        memcpy(&offset, bytes + i, sizeof(offset));
+        pixels->offset = offset > pixels->offset ? offset : pixels->offset;
+    }
+}
+
+/* The pixel data, on disk or not, and what belongs to it; a visitor of the top level. */
 static int32_t note_pixels(void *ctx, struct sendit_dataset *parent,
                            const struct sendit_element *element)
 {
-    (void)parent;
+    struct pixels *pixels = ctx;
+
+    if (pixels->overlay && element->tag >> 16 != pixels->overlay)
+        pixels->in_pixels = 1;
+    if (element->tag >> 24 == 0x60)
+        note_overlay(pixels, parent, element->tag);
+    if (element->tag >= TAG_OFFSETS && element->tag <= TAG_TOTAL)
+        note_offsets(pixels, element);
     if (element->tag != TAG_PIXELS && element->tag != TAG_FLOAT_PIXELS &&
         element->tag != TAG_DOUBLE_PIXELS)
         return SENDIT_KEEP_WHOLE;
-    *(struct pixels *)ctx = (struct pixels){element->tag, element->length};
+    pixels->tag = element->tag;
+    pixels->length = element->length;
     return SENDIT_STOP;
 }
 
@@ -252,17 +324,53 @@ static uint64_t wanted_length(const struct sendit_stage_state *self, struct send
 }
 
 /* What stands behind the last pixel is shown by no viewer, and could be anything. */
-static int has_wrong_length(const struct sendit_stage_state *self, struct sendit_dataset *ds)
+static int has_wrong_length(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+                            const struct pixels *pixels)
 {
-    struct pixels pixels = {0};
-    uint64_t wanted;
+    uint64_t wanted = wanted_length(self, ds);
+
+    return !wanted || (pixels->length != wanted && pixels->length != wanted + wanted % 2);
+}
+
+/* Findings about what stands beside the pixels of a compressed image. */
+static unsigned look_into_stream(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+                                 const char *syntax)
+{
+    const struct sendit_file *file;
+
+    if (self->files->view(ds, &file) != SENDIT_OK)
+        return 1u << OPAQUE;
+    for (uint32_t i = 0; i < file->n_parts; i++) {
+        if (file->parts[i].data)
+            continue;
+        switch (pixel_stream_look(syntax, &file->parts[i])) {
+        case PIXEL_STREAM_CLEAN:
+            return 0;
+        case PIXEL_STREAM_COMMENT:
+            return 1u << COMMENT;
+        default:
+            return 1u << OPAQUE;
+        }
+    }
+    return 1u << OPAQUE;
+}
+
+/* Findings about the pixel data itself. */
+static unsigned look_at_pixels(const struct sendit_stage_state *self, struct sendit_dataset *ds)
+{
+    const char *syntax = text(self, ds, TAG_TRANSFER_SYNTAX, "");
+    struct pixels pixels = {.self = self};
+    unsigned found = 0;
 
     if (self->dicom->walk(ds, note_pixels, &pixels) != SENDIT_ESTOPPED)
-        return 1;
-    if (pixels.tag == TAG_PIXELS && !is_native(text(self, ds, TAG_TRANSFER_SYNTAX, "")))
-        return 0;
-    wanted = wanted_length(self, ds);
-    return !wanted || (pixels.length != wanted && pixels.length != wanted + wanted % 2);
+        return 1u << LENGTH;
+    if (pixels.in_pixels)
+        found |= 1u << OVERLAY;
+    if (pixels.offset > pixels.length)
+        found |= 1u << COMMENT;
+    if (pixels.tag != TAG_PIXELS || is_native(syntax))
+        return has_wrong_length(self, ds, &pixels) ? found | 1u << LENGTH : found;
+    return found | (pixels.length ? look_into_stream(self, ds, syntax) : 1u << LENGTH);
 }
 
 static int32_t find_pixels(void *ctx, struct sendit_dataset *parent,
@@ -289,6 +397,7 @@ static sendit_verdict start(const struct sendit_host *host, struct sendit_stage_
         return sendit_because(why, SENDIT_RETRY, "pixel.memory", "There is no memory.");
     self->host = host;
     self->dicom = SENDIT_SERVICE(host, dicom);
+    self->files = SENDIT_SERVICE(host, files);
     self->metrics = SENDIT_SERVICE(host, metrics);
     self->strict = config->number(host, "strict") != 0;
     for (int i = 0; i < N_FINDINGS; i++)
@@ -323,6 +432,8 @@ static sendit_verdict look(const struct sendit_stage_state *self, struct sendit_
         found |= 1u << PRIVATE_CLASS;
     if (is_of_family(sop_class, UID_DOCUMENT) || has(self, ds, TAG_DOCUMENT))
         found |= 1u << DOCUMENT;
+    if (is_of_family(sop_class, UID_AUDIO))
+        found |= 1u << AUDIO;
     if (has(self, ds, TAG_PIXELS) || has(self, ds, TAG_FLOAT_PIXELS) ||
         has(self, ds, TAG_DOUBLE_PIXELS)) {
         if (is_screen_save(self, ds))
@@ -331,8 +442,7 @@ static sendit_verdict look(const struct sendit_stage_state *self, struct sendit_
             found |= 1u << SECONDARY;
         if (r == SENDIT_EABSENT && shows_names(self, ds, sop_class))
             found |= 1u << UNKNOWN;
-        if (has_wrong_length(self, ds))
-            found |= 1u << LENGTH;
+        found |= look_at_pixels(self, ds);
     } else {
         r = self->dicom->walk(ds, find_pixels, NULL);
         if (r == SENDIT_ESTOPPED)
