@@ -6,6 +6,16 @@
 #include <cstring>
 #include <utility>
 
+/* Not group 0002, group lengths and delimiters; nor pixel data, also an icon's: that is for the
+ * pixels service. */
+bool can_be_put(uint32_t tag)
+{
+    uint32_t group = tag >> 16;
+
+    return group > GROUP_META && group != 0xfffe && group != 0xffff && (tag & 0xffff) != 0 &&
+           tag != 0x7fe00010 && tag != 0x7fe00008 && tag != 0x7fe00009;
+}
+
 namespace
 {
 constexpr uint32_t PIXEL_REPRESENTATION = 0x00280103;
@@ -15,16 +25,6 @@ constexpr uint32_t CHARACTER_SET = 0x00080005;
 bool is_file_pixels(const struct sendit_dataset *ds, uint32_t tag)
 {
     return !ds->parent && ds->object->pixels != Pixels::none && tag == ds->object->scan.pixel_tag;
-}
-
-/* Not group 0002, group lengths and delimiters; nor pixel data, also an icon's: that is for the
- * pixels service. */
-bool can_be_put(uint32_t tag)
-{
-    uint32_t group = tag >> 16;
-
-    return group > GROUP_META && group != 0xfffe && group != 0xffff && (tag & 0xffff) != 0 &&
-           tag != 0x7fe00010 && tag != 0x7fe00008 && tag != 0x7fe00009;
 }
 
 /* The DCMTK names of ambiguous VRs, as a file has them. */

@@ -85,6 +85,12 @@ void dicom_begin(struct dicom_object *object, bool may_edit);
 int dicom_end(struct dicom_object *object, bool keep);
 bool dicom_edited(const struct dicom_object *object);   /* since begin */
 bool dicom_tampered(const struct dicom_object *object); /* an edit was tried that was not allowed */
+/* Until dicom_end() dicom_native() may hand out DCMTK's own object; it is edited from then on, or
+ * a copy if it may not be. */
+void dicom_allow_native(struct dicom_object *object);
+void *dicom_native(struct sendit_dataset *ds, const char *build);
+/* Before dicom_end(): can what a stage left of DCMTK's own object be written?  True without one. */
+bool dicom_is_sound(const struct dicom_object *object);
 
 /* ---- sendit_dicom ---- */
 sendit_result dicom_tag(const char *keyword, uint32_t *ret_tag);

@@ -454,14 +454,15 @@ const char *dicom_transfer_syntax(const struct dicom_object *object)
 void dicom_begin(struct dicom_object *object, bool may_edit)
 {
     object->may_edit = may_edit;
-    object->edited = object->tampered = false;
+    object->edited = object->tampered = object->native = false;
 }
 
 int dicom_end(struct dicom_object *object, bool keep)
 {
     bool edited = object->edited;
 
-    object->may_edit = false;
+    object->may_edit = object->may_native = object->native = false;
+    object->copy.reset();
     object->arena.clear();
     free_view(object->view);
     object->view = nullptr;

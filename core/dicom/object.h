@@ -88,6 +88,10 @@ struct dicom_object {
     Pixels pixels_before = Pixels::none;
     bool pristine = true, may_edit = false, edited = false, tampered = false, broken = false;
 
+    /* A stage may have DCMTK's object; it has it, to edit; what it has in its place, to look at. */
+    bool may_native = false, native = false;
+    std::unique_ptr<DcmDataset> copy;
+
     struct sendit_dataset top = {};
     Arena arena;
     uint64_t epoch = 1;     /* counts changes of (0008,0005), which handles remember */
@@ -128,6 +132,10 @@ int scratch_file(const struct dicom *dicom);    /* a descriptor, or -1 with errn
 sendit_result begin_edit(struct dicom_object *object);
 DcmItem *meta_group(struct dicom_object *object); /* NULL if the file has none */
 struct sendit_dataset *new_handle(struct sendit_dataset *parent, DcmItem *item);
+
+/* dataset.cc */
+/* May a stage put this tag into a data set? */
+bool can_be_put(uint32_t tag);
 
 /* element.cc */
 /* DCMTK keeps these to itself: the bytes of any element, and setting them, whatever its VR. */

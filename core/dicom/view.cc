@@ -355,6 +355,12 @@ sendit_result dicom_view(struct sendit_dataset *ds, const struct sendit_file **r
 
         if (ds->parent)
             return SENDIT_EINVAL;
+        if (object->native) { /* DCMTK does not tell what was edited since */
+            if (!dicom_is_sound(object))
+                return SENDIT_ECORRUPT;
+            free_view(object->view);
+            object->view = nullptr;
+        }
         if (!object->view) {
             sendit_result result = make_view(object, &object->view);
 
@@ -374,6 +380,8 @@ sendit_result dicom_keep(struct sendit_dataset *ds, const struct sendit_file **r
 
         if (ds->parent)
             return SENDIT_EINVAL;
+        if (!dicom_is_sound(ds->object))
+            return SENDIT_ECORRUPT;
         result = make_view(ds->object, &view);
         if (result)
             return result;

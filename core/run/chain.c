@@ -235,6 +235,8 @@ static sendit_verdict call(struct try *try, struct worker_stage *stage, struct s
     }
     worker_once(worker, stage->plan->id, try->item->id, once);
     dicom_begin(try->object, (stage->plan->plugin->flags & SENDIT_MUTATES) != 0);
+    if (stage->plan->plugin->flags & SENDIT_NATIVE)
+        dicom_allow_native(try->object);
     worker_enter(worker, stage, PAGE_ITEM);
     verdict = stage->plan->plugin->process(stage->self, &item, why);
     worker_leave(worker, stage);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * dicom.c - table dicom of services.h: core/dicom, which trusts its caller, behind a look at the
- * pointers of a stage.  Whether the stage may edit is set at dicom_begin().
+ * pointers of a stage.  Whether the stage may edit, and have DCMTK's object, is
+ * set at dicom_begin() and dicom_allow_native().
  */
 #include "services/table.h"
 
@@ -69,8 +70,7 @@ static sendit_result json(struct sendit_dataset *ds, const char **ret_json)
 
 static void *native(struct sendit_dataset *ds, const char *build)
 {
-    (void)ds, (void)build;
-    return NULL; /* no sendit_dcmtk.hpp yet that could name a build */
+    return ds && build ? dicom_native(ds, build) : NULL;
 }
 
 const struct sendit_dicom host_dicom = {

@@ -50,6 +50,9 @@ sendit_verdict host_judge_item(const struct host *host, const struct dicom_objec
     if (dicom_tampered(object))
         return blame(why, SENDIT_QUARANTINE, "host.undeclared",
                      "The stage edits and does not declare MUTATES.");
+    if (!dicom_is_sound(object))
+        return blame(why, SENDIT_QUARANTINE, "host.native",
+                     "The stage left what cannot be written in DCMTK's own object.");
     if (!is_known(verdict))
         return blame(why, SENDIT_QUARANTINE, "host.verdict",
                      "The stage answered with an unknown verdict.");
