@@ -16,6 +16,9 @@
 #define WORKER_SOCKET 3
 #define WORKER_PAGE 4
 
+/* The exit status of a worker whose socket a stage closed: it can say no more than that. */
+#define WORKER_CUT_OFF 113
+
 enum page_phase { PAGE_IDLE, PAGE_OPEN, PAGE_BEGIN, PAGE_ITEM, PAGE_FINISH, PAGE_FEED };
 
 struct run_page {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@
 #include "base/log.h"
 
 #define PAGE_PREFIX "page-"
+#define END_MS 10000 /* between the end of its socket and that of a worker */
 
 /* ---- starting ---- */
 
@@ -33,7 +35,8 @@ static void become_worker(int sock, int page, pid_t parent)
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
-        _exit(1); /* it died before we asked to be told */
+        _exit(1);  /* it died before we asked to be told */
+    setpgid(0, 0); /* so that whatever its stages start can be ended with it */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -80,6 +83,8 @@ static int send_setup(struct supervisor *sv, struct slot *slot)
 static void free_slot(struct slot *slot)
 {
     wire_fini(&slot->wire);
+    if (slot->pidfd >= 0)
+        close(slot->pidfd);
     if (slot->page)
         munmap(slot->page, sizeof(*slot->page));
     if (slot->page_path)
@@ -112,6 +117,7 @@ struct slot *pool_spawn(struct supervisor *sv, bool source)
     if (!slot)
         goto fail;
     wire_init(&slot->wire, -1, WIRE_ANSWERS);
+    slot->pidfd = -1;
     slot->source = source;
     slot->page = make_page(sv, &slot->page_path, &page);
     if (!slot->page || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -122,6 +128,7 @@ struct slot *pool_spawn(struct supervisor *sv, bool source)
     if (slot->pid < 0 || fcntl(pair[0], F_SETFL, O_NONBLOCK))
         goto fail;
     slot->wire.fd = pair[0];
+    slot->pidfd = pidfd_open(slot->pid, 0);
     close(pair[1]);
     close(page);
     slot->next = sv->slots;
@@ -218,6 +225,8 @@ static void describe_death(const struct slot *slot, int status, char text[80])
 {
     if (slot->timed_out)
         snprintf(text, 80, "did not answer within stage_timeout");
+    else if (slot->hung_up || (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_CUT_OFF))
+        snprintf(text, 80, "closed descriptors that are not its own");
     else if (WIFSIGNALED(status))
         snprintf(text, 80, "crashed (%s)", strsignal(WTERMSIG(status)));
     else
@@ -273,7 +282,7 @@ static void item_in_hand(struct supervisor *sv, const struct run_page *page,
 /* Was it killed, and not by us? */
 static bool is_from_outside(const struct slot *slot, int status)
 {
-    return !slot->timed_out && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    return !slot->timed_out && !slot->hung_up && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
 /* An image that was in hand when its worker was killed: how often in a row, by the ledger. */
@@ -415,13 +424,39 @@ static void put_back(struct supervisor *sv, struct slot *slot)
     ledger_batch_fini(&now);
 }
 
+/*
+ * Its exit status.  Its socket has ended, so it has, too, or will: unless a stage closed the socket
+ * and goes on.  What its stages started and left is in its process group, whose number is taken as
+ * long as it was not waited for.
+ */
+static int reap(struct slot *slot)
+{
+    const struct timespec slice = {0, 2000000};
+    int64_t until = supervisor_clock() + END_MS;
+    int status = 0;
+
+    for (;;) {
+        siginfo_t info = {0};
+
+        if (waitid(P_PID, (id_t)slot->pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid)
+            break;
+        if (!slot->hung_up && supervisor_clock() > until) {
+            slot->hung_up = true;
+            kill(slot->pid, SIGKILL);
+        }
+        nanosleep(&slice, NULL);
+    }
+    kill(-slot->pid, SIGKILL);
+    while (waitpid(slot->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
+}
+
 void pool_bury(struct supervisor *sv, struct slot *slot)
 {
     struct slot **at = &sv->slots;
-    int status = 0;
+    int status = reap(slot);
 
-    while (waitpid(slot->pid, &status, 0) < 0 && errno == EINTR)
-        ;
     while (*at != slot)
         at = &(*at)->next;
     *at = slot->next;

@@ -283,14 +283,18 @@ static void take_signals(struct supervisor *sv)
     }
 }
 
-static void read_slot(struct supervisor *sv, struct slot *slot)
+/* `ended`: the worker is no more, though another process may still have its socket. */
+static void read_slot(struct supervisor *sv, struct slot *slot, bool ended)
 {
     struct wire_msg msg;
-    int filled = wire_fill(&slot->wire), have;
+    int filled, have;
 
-    while ((have = wire_next(&slot->wire, &msg)) == 1)
-        answer_message(sv, slot, &msg);
-    if (filled < 0 || have < 0)
+    do {
+        filled = wire_fill(&slot->wire);
+        while ((have = wire_next(&slot->wire, &msg)) == 1)
+            answer_message(sv, slot, &msg);
+    } while (ended && filled > 0 && have >= 0);
+    if (filled < 0 || have < 0 || ended)
         pool_bury(sv, slot);
 }
 
@@ -298,24 +302,27 @@ static void read_slot(struct supervisor *sv, struct slot *slot)
 static void turn(struct supervisor *sv, int timeout)
 {
     enum { MANY = 1024 };
-    struct pollfd fds[MANY] = {{.fd = sv->signals, .events = POLLIN}};
+    struct pollfd fds[1 + 2 * MANY] = {{.fd = sv->signals, .events = POLLIN}};
     struct slot *slots[MANY], *slot;
-    nfds_t n = 1;
+    nfds_t n = 0;
 
     for (slot = sv->slots; slot && n < MANY; slot = slot->next) {
         slots[n] = slot;
-        fds[n++] = (struct pollfd){.fd = slot->wire.fd,
-                                   .events = (short)(POLLIN | (slot->wire.out.len ? POLLOUT : 0))};
+        fds[1 + 2 * n] = (struct pollfd){
+            .fd = slot->wire.fd, .events = (short)(POLLIN | (slot->wire.out.len ? POLLOUT : 0))};
+        fds[2 + 2 * n++] = (struct pollfd){.fd = slot->pidfd, .events = POLLIN};
     }
-    if (poll(fds, n, timeout) < 0 && errno != EINTR)
+    if (poll(fds, 1 + 2 * n, timeout) < 0 && errno != EINTR)
         supervisor_fatal(sv, ERR_PLACE, "poll: %s", strerror(errno));
     if (fds[0].revents)
         take_signals(sv);
-    for (nfds_t i = 1; i < n; i++) {
-        if (fds[i].revents & POLLOUT)
+    for (nfds_t i = 0; i < n; i++) {
+        bool ended = (fds[2 + 2 * i].revents & POLLIN) != 0;
+
+        if (fds[1 + 2 * i].revents & POLLOUT)
             (void)wire_flush(&slots[i]->wire);
-        if (fds[i].revents & (POLLIN | POLLHUP | POLLERR))
-            read_slot(sv, slots[i]);
+        if (ended || (fds[1 + 2 * i].revents & (POLLIN | POLLHUP | POLLERR)))
+            read_slot(sv, slots[i], ended);
     }
 }
 

@@ -35,12 +35,14 @@ struct question {
 struct slot {
     struct slot *next;
     pid_t pid;
+    int pidfd; /* readable when it has ended; -1 on a kernel without */
     struct wire wire;
     struct run_page *page;
     char *page_path; /* its file in the scratch folder */
     enum slot_state state;
     bool source;
     bool timed_out; /* we killed it: stage_timeout */
+    bool hung_up;   /* we killed it: it closed its socket and went on */
     bool leaving;   /* it ends after its batch: worker_memory */
     bool stolen;    /* another batch has an image of its batch: do it again */
     bool asks;      /* its worker waits for an answer before it hands out an image */

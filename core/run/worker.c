@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,10 +46,35 @@ void worker_enter(struct worker *worker, struct worker_stage *stage, enum page_p
         host_enter(&stage->host);
 }
 
+/* A stage that closes what is not its own may have closed this: nothing could be told any more,
+ * and what is opened next would be taken for it. */
+static bool has_socket(const struct worker *worker)
+{
+    struct stat st;
+
+    return !fstat(worker->wire.fd, &st) && st.st_dev == worker->socket_dev &&
+           st.st_ino == worker->socket_ino;
+}
+
+int worker_note_socket(struct worker *worker)
+{
+    struct stat st;
+
+    if (fstat(worker->wire.fd, &st))
+        return -1;
+    worker->socket_dev = st.st_dev;
+    worker->socket_ino = st.st_ino;
+    return 0;
+}
+
 void worker_leave(struct worker *worker, struct worker_stage *stage)
 {
-    if (stage)
+    if (stage && !has_socket(worker))
+        _exit(WORKER_CUT_OFF); /* the page says which stage it was */
+    if (stage) {
         host_leave(&stage->host);
+        worker->is_full = worker->is_full || stage->host.forked;
+    }
     atomic_store(&worker->page->since_ms, 0);
     atomic_store(&worker->page->phase, PAGE_IDLE);
     atomic_store(&worker->page->stage, -1);
@@ -338,7 +364,7 @@ static enum worker_answer take_items(struct worker *worker, struct worker_end *r
         for (int i = 0; i < n; i++) {
             if (answer == WORKER_WENT && !worker->is_full && !atomic_load(&worker->page->stop)) {
                 answer = chain_take(worker, &items[i], ret_end);
-                worker->is_full = is_full(worker);
+                worker->is_full = worker->is_full || is_full(worker);
             }
             item_fini(&items[i]);
         }
@@ -634,10 +660,11 @@ int run_worker(void)
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGTTOU, SIG_IGN); /* its process group is not that of the terminal */
     wire_init(&worker.wire, WORKER_SOCKET, WIRE_ASKS);
     worker.page =
         mmap(NULL, sizeof(struct run_page), PROT_READ | PROT_WRITE, MAP_SHARED, WORKER_PAGE, 0);
-    if (worker.page == MAP_FAILED) {
+    if (worker.page == MAP_FAILED || worker_note_socket(&worker)) {
         fprintf(stderr, "sendit: a worker is started by `sendit run` alone\n");
         return ERR_USAGE;
     }

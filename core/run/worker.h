@@ -35,9 +35,11 @@ struct worker {
     char uuid[SENDIT_ID_SIZE];   /* of the state: part of every once_key */
     int64_t retry_since;         /* BOOTTIME ms of the first RETRY in a row, 0: none */
     uint32_t retry_times;
-    bool asks;    /* of each image, before it is handed out, whether it is a double */
+    bool asks;        /* of each image, before it is handed out, whether it is a double */
+    dev_t socket_dev; /* of the wire, which a stage could close */
+    ino_t socket_ino;
     int statm;    /* /proc/self/statm, or -1 */
-    bool is_full; /* over worker_memory: end after this batch, as far as it is */
+    bool is_full; /* over worker_memory, or a stage forked: end after this batch, as far as it is */
 };
 
 /* What became of a callback's answer. */
@@ -72,6 +74,8 @@ struct work_item {
     size_t n_releases;
 };
 
+/* Which file the socket is, so that worker_leave() sees if a stage closed it; -1 if it is none. */
+int worker_note_socket(struct worker *worker);
 /* Around a callback of `stage` (NULL: the host's own code). */
 void worker_enter(struct worker *worker, struct worker_stage *stage, enum page_phase phase);
 void worker_leave(struct worker *worker, struct worker_stage *stage);

@@ -14,63 +14,64 @@ static sendit_result tag(const char *keyword, uint32_t *ret_tag)
 static sendit_result locate(struct sendit_dataset *ds, uint32_t at, const char *creator,
                             uint32_t *ret_tag)
 {
-    return ds && creator && ret_tag ? dicom_locate(ds, at, creator, ret_tag) : SENDIT_EINVAL;
+    return table_may_use(ds) && creator && ret_tag ? dicom_locate(ds, at, creator, ret_tag)
+                                                   : SENDIT_EINVAL;
 }
 
 static sendit_result get(struct sendit_dataset *ds, uint32_t at, const char **ret_value)
 {
-    return ds && ret_value ? dicom_get(ds, at, ret_value) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_value ? dicom_get(ds, at, ret_value) : SENDIT_EINVAL;
 }
 
 static sendit_result bytes(struct sendit_dataset *ds, uint32_t at, const void **ret_value,
                            size_t *ret_length)
 {
-    return ds && ret_value && ret_length ? dicom_bytes(ds, at, ret_value, ret_length)
-                                         : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_value && ret_length ? dicom_bytes(ds, at, ret_value, ret_length)
+                                                        : SENDIT_EINVAL;
 }
 
 static sendit_result put(struct sendit_dataset *ds, uint32_t at, const char *value)
 {
-    return ds && value ? dicom_put(ds, at, value) : SENDIT_EINVAL;
+    return table_may_use(ds) && value ? dicom_put(ds, at, value) : SENDIT_EINVAL;
 }
 
 static sendit_result put_as(struct sendit_dataset *ds, uint32_t at, const char *creator,
                             const char *vr, const void *value, size_t length)
 {
-    return ds && vr && (value || !length)
+    return table_may_use(ds) && vr && (value || !length)
                ? dicom_put_as(ds, at, creator, vr, value ? value : "", length)
                : SENDIT_EINVAL;
 }
 
 static sendit_result erase(struct sendit_dataset *ds, uint32_t at)
 {
-    return ds ? dicom_erase(ds, at) : SENDIT_EINVAL;
+    return table_may_use(ds) ? dicom_erase(ds, at) : SENDIT_EINVAL;
 }
 
 static struct sendit_dataset *nested(struct sendit_dataset *ds, uint32_t at, size_t index)
 {
-    return ds ? dicom_nested(ds, at, index) : NULL;
+    return table_may_use(ds) ? dicom_nested(ds, at, index) : NULL;
 }
 
 static sendit_result append(struct sendit_dataset *ds, uint32_t at,
                             struct sendit_dataset **ret_item)
 {
-    return ds && ret_item ? dicom_append(ds, at, ret_item) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_item ? dicom_append(ds, at, ret_item) : SENDIT_EINVAL;
 }
 
 static sendit_result walk(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx)
 {
-    return ds && visit ? dicom_walk(ds, visit, ctx) : SENDIT_EINVAL;
+    return table_may_use(ds) && visit ? dicom_walk(ds, visit, ctx) : SENDIT_EINVAL;
 }
 
 static sendit_result json(struct sendit_dataset *ds, const char **ret_json)
 {
-    return ds && ret_json ? dicom_json(ds, ret_json) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_json ? dicom_json(ds, ret_json) : SENDIT_EINVAL;
 }
 
 static void *native(struct sendit_dataset *ds, const char *build)
 {
-    return ds && build ? dicom_native(ds, build) : NULL;
+    return table_may_use(ds) && build ? dicom_native(ds, build) : NULL;
 }
 
 const struct sendit_dicom host_dicom = {

@@ -7,12 +7,12 @@
 
 static sendit_result view(struct sendit_dataset *ds, const struct sendit_file **ret_file)
 {
-    return ds && ret_file ? dicom_view(ds, ret_file) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_file ? dicom_view(ds, ret_file) : SENDIT_EINVAL;
 }
 
 static sendit_result keep(struct sendit_dataset *ds, const struct sendit_file **ret_file)
 {
-    return ds && ret_file ? dicom_keep(ds, ret_file) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_file ? dicom_keep(ds, ret_file) : SENDIT_EINVAL;
 }
 
 static void drop(const struct sendit_host *handle, const struct sendit_file *kept)

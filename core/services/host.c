@@ -3,12 +3,21 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "services/table.h"
 
 #define MAX_SAID 1000 /* bytes of what a stage says at once */
+
+static _Thread_local bool here; /* a callback is under way, and this is its thread */
+
+bool table_may_use(const struct sendit_dataset *ds)
+{
+    return here && ds;
+}
 
 /* A table, and the flags of which a stage must declare one to have it (0: none). */
 struct table {
@@ -41,23 +50,37 @@ static const char *in_hand(const struct host *host, const char *id)
 static void say(const struct sendit_host *handle, int32_t level, const char *event,
                 const char *text)
 {
-    const struct host *host = table_host(handle);
+    struct host *host = table_host(handle);
     struct log_who who = {0};
     char said[MAX_SAID], slug[HOST_MAX_WORD + 1];
 
-    if (!host)
+    if (level < SENDIT_DEBUG || level > SENDIT_ERROR)
+        level = SENDIT_ERROR;
+    if (!host || (level < SENDIT_WARN && level < (int32_t)log_threshold()) ||
+        atomic_fetch_add(&host->said, 1) >= HOST_MAX_LINES)
         return;
     who.stage = handle->stage;
     who.image = in_hand(host, host->env->item);
     who.batch = in_hand(host, host->env->batch);
-    if (level < SENDIT_DEBUG || level > SENDIT_ERROR)
-        level = SENDIT_ERROR;
     snprintf(slug, sizeof(slug), "%s", event && *event ? event : "stage.said");
     snprintf(said, sizeof(said), "%s", text ? text : "");
     log_event((enum log_level)level, &who, slug, "%s", said);
     if (host->env->link && host->env->link->message && level >= SENDIT_WARN)
         host->env->link->message(host->env->link->ctx, who.image ? who.image : "", handle->stage,
                                  level, slug, said);
+}
+
+/* What was cut is counted, and room made for the next batch. */
+static void say_cut(struct host *host)
+{
+    unsigned said = atomic_exchange(&host->said, 0);
+    char text[100];
+
+    if (said <= HOST_MAX_LINES)
+        return;
+    snprintf(text, sizeof(text), "%u more lines of this stage were cut.", said - HOST_MAX_LINES);
+    say(&host->host, SENDIT_WARN, "log.cut", text);
+    atomic_store(&host->said, 0);
 }
 
 static int canceled(const struct sendit_host *handle)
@@ -126,7 +149,7 @@ static sendit_result hold(const struct sendit_host *handle, const char *item_id,
 
 void host_init(struct host *host, struct host_env *env, const struct plan_stage *stage)
 {
-    *host = (struct host){.env = env, .stage = stage};
+    *host = (struct host){.env = env, .stage = stage, .pid = getpid()};
     host->host = (struct sendit_host){.priv = host,
                                       .stage = stage->id,
                                       .abi = SENDIT_ABI,
@@ -139,6 +162,7 @@ void host_init(struct host *host, struct host_env *env, const struct plan_stage 
 
 void host_fini(struct host *host)
 {
+    say_cut(host);
     http_fini(host);
     table_free_memory(host);
     spool_close(host);
@@ -146,8 +170,18 @@ void host_fini(struct host *host)
     ids_trim(host->env, 0);
 }
 
+/* Is there a process that a stage started, running or not waited for? */
+static bool has_children(void)
+{
+    siginfo_t info;
+
+    return !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+}
+
 void host_enter(struct host *host)
 {
+    here = true;
+    host->forked = false;
     struct timespec now;
 
     clock_gettime(CLOCK_BOOTTIME, &now);
@@ -161,6 +195,11 @@ void host_leave(struct host *host)
 {
     const struct host_link *link = host->env->link;
 
+    if (getpid() != host->pid)
+        _exit(1);
+    here = false;
+    host->forked = !host->env->has_children && has_children();
+    host->env->has_children = host->env->has_children || host->forked;
     atomic_store(&host->in_callback, false);
     if (host->locked && link && link->store_lock)
         (void)link->store_lock(link->ctx, host->stage->id, NULL); /* a dead peer holds no lock */
@@ -172,6 +211,7 @@ void host_leave(struct host *host)
 
 void host_end_batch(struct host *host)
 {
+    say_cut(host);
     if (http_in_flight(host)) { /* of a stage without finish() */
         host_enter(host);
         host_cancel(host);

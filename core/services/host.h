@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/map.h"
 #include "deid/identity.h"
@@ -30,6 +31,7 @@
 #define HOST_MAX_AUDIT 65536 /* of one line of the audit ledger */
 #define HOST_MAX_SECRET 65536
 #define HOST_MAX_SPOOL 64     /* files of one stage in a batch */
+#define HOST_MAX_LINES 1000   /* of the log, of one stage in a batch; what is more is counted */
 #define HOST_MAX_CACHED 16384 /* identities that one process remembers */
 
 /* Where durable things go.  Results are sendit_result; strings that come back live until the next
@@ -70,6 +72,7 @@ struct host_env {
     const char *filters;            /* folder with tables and recipes */
     const char *scratch;            /* folder for spool files, 0700 */
     const char *batch, *item;       /* ids in hand, NULL outside */
+    bool has_children;              /* that a stage left behind: noticed once */
     bool batch_open;                /* between begin() and the return of finish() or abandon() */
     bool abandoning;                /* in abandon(): what is in flight is not waited for */
     struct http_pool *http;         /* connections; made by the first request */
@@ -95,6 +98,9 @@ struct host {
     atomic_bool in_callback;       /* tables that are not [any] refuse outside */
     atomic_bool bug;               /* the stage misused a table: its answer counts as FAIL */
     atomic_bool bug_outside;       /* the same, between two callbacks: the next answer does */
+    atomic_uint said;              /* lines of the log since the batch began */
+    bool forked;                   /* a callback left a process behind: its answer does not count */
+    pid_t pid;                     /* the process that may go on after a callback */
     pthread_t thread;              /* of the callback */
     struct host_memory *memory;    /* what lives until the callback returns */
     struct host_spool *spool;      /* open files of the batch */
@@ -108,12 +114,13 @@ struct host {
 void host_init(struct host *host, struct host_env *env, const struct plan_stage *stage);
 void host_fini(struct host *host);
 
-/* Around each callback: what lives that long is freed in host_leave(). */
+/* Around each callback: what lives that long is freed in host_leave().  A process that a stage
+ * forked, and that comes back here, ends: a callback returns once. */
 void host_enter(struct host *host);
 void host_leave(struct host *host);
-/* What the answer of a callback costs if the stage broke the rules of stage.h meanwhile: misuse and
- * an unknown verdict are FAIL; where an item is in hand, the latter, and edits that were not
- * declared, are QUARANTINE.  Whatever is not PASS has a code then. */
+/* What the answer of a callback costs if the stage broke the rules of stage.h meanwhile: misuse, a
+ * process left behind and an unknown verdict are FAIL; where an item is in hand, the latter two,
+ * and edits that were not declared, are QUARANTINE.  Whatever is not PASS has a code then. */
 sendit_verdict host_judge(const struct host *host, sendit_verdict verdict, struct sendit_why *why);
 sendit_verdict host_judge_item(const struct host *host, const struct dicom_object *object,
                                sendit_verdict verdict, struct sendit_why *why);

@@ -33,7 +33,7 @@ static sendit_result patient(struct sendit_dataset *ds, const char **ret_patient
     char *who = NULL;
     sendit_result r;
 
-    if (!ds || !ret_patient)
+    if (!table_may_use(ds) || !ret_patient)
         return SENDIT_EINVAL;
     r = dicom_get(ds, TAG_PATIENT_ID, &id);
     if (r != SENDIT_OK)

@@ -32,10 +32,17 @@ static sendit_verdict blame_misuse(struct sendit_why *why)
                  "The stage asked the host for something that its descriptor does not allow.");
 }
 
+static sendit_verdict blame_fork(struct sendit_why *why, sendit_verdict verdict)
+{
+    return blame(why, verdict, "host.forked", "The stage left a process of its own behind.");
+}
+
 sendit_verdict host_judge(const struct host *host, sendit_verdict verdict, struct sendit_why *why)
 {
     if (host->bug)
         return blame_misuse(why);
+    if (host->forked)
+        return blame_fork(why, SENDIT_FAIL);
     if (!is_known(verdict) || verdict == SENDIT_QUARANTINE)
         return blame(why, SENDIT_FAIL, "host.verdict",
                      "The stage answered with a verdict that does not fit here.");
@@ -47,6 +54,8 @@ sendit_verdict host_judge_item(const struct host *host, const struct dicom_objec
 {
     if (host->bug)
         return blame_misuse(why);
+    if (host->forked)
+        return blame_fork(why, SENDIT_QUARANTINE);
     if (dicom_tampered(object))
         return blame(why, SENDIT_QUARANTINE, "host.undeclared",
                      "The stage edits and does not declare MUTATES.");

@@ -2,9 +2,8 @@
 /*
  * table.h - what the tables of services/ share; nobody else includes it.
  *
- * A function that is handed a host begins with table_enter(), unless services.h marks it [any].
- * One that is handed a data set alone cannot tell who calls: a data set lives no longer than the
- * callback anyway.
+ * A function that is handed a host begins with table_enter(), unless services.h marks it [any]; one
+ * that is handed a data set alone, with table_may_use().
  */
 #ifndef SENDIT_SERVICES_TABLE_H
 #define SENDIT_SERVICES_TABLE_H
@@ -16,6 +15,8 @@ struct host *table_host(const struct sendit_host *handle);
 /* The same, if it may be called now: in a callback, on its thread.  NULL otherwise, which is noted
  * as misuse: answer EINVAL. */
 struct host *table_enter(const struct sendit_host *handle);
+/* Is it a data set, and is a callback under way on this thread?  It is nobody's else. */
+bool table_may_use(const struct sendit_dataset *ds);
 /* The stage made a mistake of its own: its answer counts as FAIL.  `text` is a sentence that names
  * the function; `name` is what the stage asked for, a literal of its code, or NULL.  Returns
  * SENDIT_EINVAL. */

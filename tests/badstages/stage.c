@@ -21,6 +21,15 @@
 #ifndef BAD_PROCESS
 #define BAD_PROCESS pass
 #endif
+#ifndef BAD_OPEN
+#define BAD_OPEN start
+#endif
+#ifndef BAD_GRANTS
+#define BAD_GRANTS NULL
+#endif
+#ifndef BAD_VERSION
+#define BAD_VERSION "1.0.0"
+#endif
 #ifndef BAD_ANSWER
 #define BAD_ANSWER &plugin
 #endif
@@ -29,8 +38,8 @@ struct sendit_stage_state {
     int unused;
 };
 
-static sendit_verdict start(const struct sendit_host *host, struct sendit_stage_state **ret_self,
-                            struct sendit_why *why)
+__attribute__((unused)) static sendit_verdict
+start(const struct sendit_host *host, struct sendit_stage_state **ret_self, struct sendit_why *why)
 {
     static struct sendit_stage_state self;
 
@@ -63,12 +72,17 @@ __attribute__((unused)) static const struct sendit_plugin plugin = {
     .flags = BAD_FLAGS,
     SENDIT_OPTIONS(options),
     .name = STAGE_NAME,
-    .version = "1.0.0",
+    .version = BAD_VERSION,
     .summary = "A fixture of the tests.",
-    .open = start,
+    .grants = BAD_GRANTS,
+    .open = BAD_OPEN,
     .process = BAD_PROCESS,
     .close = stop,
 };
+
+#ifdef BAD_EXPORT
+__attribute__((visibility("default"))) int stray;
+#endif
 
 #ifdef BAD_SYMBOL
 int missing_everywhere(void);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -116,6 +117,7 @@ static int setup(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     wire_init(&f->worker.wire, fds[0], WIRE_ASKS);
     wire_init(&f->peer, fds[1], WIRE_ASKS);
+    assert_int_equal(worker_note_socket(&f->worker), 0);
     link_init(&f->worker.link, &f->worker.wire, &f->page);
     f->worker.link.batch = "b1";
     f->plan.dry = true;
@@ -445,6 +447,29 @@ static void an_undeclared_edit_quarantines(void **state)
     assert_int_equal(take(f), WORKER_WENT);
     assert_string_equal(seen, "");
     assert_decided(f, ITEM_QUARANTINED, "first", "host.undeclared");
+}
+
+static sendit_verdict forks(const struct sendit_host *host, const struct sendit_item *item,
+                            struct sendit_why *why)
+{
+    (void)host, (void)item, (void)why;
+    return fork() < 0 ? SENDIT_FAIL : SENDIT_PASS;
+}
+
+/* The second return is none: the child ends in the host before it says anything. */
+static void a_stage_that_forks_costs_the_image(void **state)
+{
+    struct fixture *f = *state;
+    int status;
+
+    f->states[0].act = forks;
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_decided(f, ITEM_QUARANTINED, "first", "host.forked");
+    assert_int_equal(f->states[1].calls, 0);
+    assert_true(f->worker.is_full); /* so that this process takes no more */
+    assert_true(wait(&status) > 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
 }
 
 static void misuse_stops_the_batch(void **state)
@@ -833,6 +858,7 @@ int main(void)
         EACH(an_unknown_verdict_never_passes),
         EACH(a_reason_is_never_missing),
         EACH(an_undeclared_edit_quarantines),
+        EACH(a_stage_that_forks_costs_the_image),
         EACH(misuse_stops_the_batch),
         EACH(retry_begins_anew),
         EACH(a_stop_ends_a_retry),

@@ -363,6 +363,85 @@ static void refuses_other_threads(void **state)
     assert_string_equal(map_get(&f->link.counters, "mine1/seen"), "1");
 }
 
+static int32_t keep_going(void *ctx, struct sendit_dataset *parent,
+                          const struct sendit_element *element)
+{
+    (void)ctx, (void)parent, (void)element;
+    return SENDIT_KEEP;
+}
+
+/* Nothing tells a data set who calls: outside a callback, and on any other thread, it is refused.
+ */
+static void refuse_data_set(struct fixture *f)
+{
+    struct sendit_dataset *ds = dicom_dataset(f->object), *item = NULL;
+    const struct sendit_file *file;
+    const char *text;
+    const void *value;
+    size_t length;
+    uint32_t tag;
+
+    assert_int_equal(host_dicom.get(ds, 0x00100020, &text), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.bytes(ds, 0x00100020, &value, &length), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.locate(ds, 0x00091001, "ACME", &tag), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.put(ds, 0x00100020, "x"), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.put_as(ds, 0x00100020, NULL, "LO", "x", 1), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.erase(ds, 0x00100020), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.append(ds, 0x00081140, &item), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.walk(ds, keep_going, NULL), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.json(ds, &text), SENDIT_EINVAL);
+    assert_null(host_dicom.nested(ds, 0x00081140, 0));
+    assert_null(host_dicom.native(ds, "any build"));
+    assert_int_equal(host_files.view(ds, &file), SENDIT_EINVAL);
+    assert_int_equal(host_files.keep(ds, &file), SENDIT_EINVAL);
+    assert_int_equal(host_ids.patient(ds, &text), SENDIT_EINVAL);
+}
+
+static void *refuse_on_another_thread(void *ctx)
+{
+    refuse_data_set(ctx);
+    return NULL;
+}
+
+static void a_data_set_is_for_its_callback(void **state)
+{
+    struct fixture *f = *state;
+    const char *text;
+    pthread_t thread;
+
+    open_item(f, "P-1");
+    assert_int_equal(host_dicom.get(dicom_dataset(f->object), 0x00100020, &text), SENDIT_OK);
+    assert_int_equal(pthread_create(&thread, NULL, refuse_on_another_thread, f), 0);
+    pthread_join(thread, NULL);
+    host_leave(&f->host);
+    refuse_data_set(f);
+    assert_false(dicom_edited(f->object));
+    host_enter(&f->host);
+    assert_int_equal(host_dicom.get(dicom_dataset(f->object), 0x00100020, &text), SENDIT_OK);
+    assert_string_equal(text, "P-1");
+}
+
+static void a_flood_of_lines_is_cut(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < HOST_MAX_LINES + 234; i++)
+        f->h->log(f->h, SENDIT_WARN, "mine.line", "One of many.");
+    assert_int_equal(f->link.messages, HOST_MAX_LINES);
+    host_end_batch(&f->host);
+    assert_int_equal(f->link.messages, HOST_MAX_LINES + 1);
+    assert_string_equal(f->link.last_message,
+                        "|mine1|2|log.cut|234 more lines of this stage were cut.");
+    f->h->log(f->h, SENDIT_WARN, "mine.line", "In the next batch."); /* there is room again */
+    assert_int_equal(f->link.messages, HOST_MAX_LINES + 2);
+    host_end_batch(&f->host);
+    assert_int_equal(f->link.messages, HOST_MAX_LINES + 2);
+    for (unsigned i = 0; i < 2 * HOST_MAX_LINES; i++) /* what nobody is shown does not count */
+        f->h->log(f->h, SENDIT_INFO, "mine.line", "One of many.");
+    f->h->log(f->h, SENDIT_WARN, "mine.line", "And one that is.");
+    assert_int_equal(f->link.messages, HOST_MAX_LINES + 3);
+}
+
 /* ---- config ---- */
 
 static void config_shows_values(void **state)
@@ -1132,6 +1211,8 @@ int main(void)
         EACH(refuses_outside_a_callback),
         EACH(refuses_without_a_host),
         EACH(refuses_other_threads),
+        EACH(a_data_set_is_for_its_callback),
+        EACH(a_flood_of_lines_is_cut),
         EACH(config_shows_values),
         EACH(config_refuses_the_wrong_form),
         EACH(dicom_refuses_nothing_at_all),
