@@ -41,6 +41,7 @@ enum {
     METHOD_CODES = 0x00120064,
     STUDY_UID = 0x0020000d,
     SERIES_UID = 0x0020000e,
+    PHOTOMETRIC = 0x00280004,
     TEMPORAL_MODIFIED = 0x00280303
 };
 
@@ -223,23 +224,25 @@ static int32_t keep_age(struct run *run, const struct at *at)
     return put(run, at, shown, 4);
 }
 
-static bool has_terms(uint32_t tag)
-{
-    return tag == IMAGE_TYPE || tag == FRAME_TYPE || tag == MODALITY || tag == MODALITIES_IN_STUDY;
-}
+/* Where only known terms stand: is it one, and what stands for any other? */
+struct terms {
+    uint32_t tag;
+    bool (*is_one)(const char *text, size_t len);
+    const char *other;
+};
 
-/* Where only known terms stand, is it one, and what stands for any other? */
-static bool is_allowed(uint32_t tag, struct value_span one, const char **ret_other)
+static const struct terms *terms_of(uint32_t tag)
 {
-    bool modality = tag == MODALITY || tag == MODALITIES_IN_STUDY;
+    static const struct terms all[] = {{IMAGE_TYPE, terms_is_image_type, "ANONYMIZED"},
+                                       {MODALITY, terms_is_modality, "OT"},
+                                       {MODALITIES_IN_STUDY, terms_is_modality, "OT"},
+                                       {FRAME_TYPE, terms_is_image_type, "ANONYMIZED"},
+                                       {PHOTOMETRIC, terms_is_photometric, "ANONYMIZED"}};
 
-    *ret_other = modality ? "OT" : value_dummy(VALUE_VR('C', 'S'));
-    if (!one.len || !has_terms(tag))
-        return true;
-    if (modality)
-        return terms_is_modality(one.text, one.len);
-    return value_fits(VALUE_VR('C', 'S'), one.text, one.len) &&
-           terms_is_image_type(one.text, one.len);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (all[i].tag == tag)
+            return &all[i];
+    return NULL;
 }
 
 /* Of several code strings only those go that name somebody, or could: the others may be of
@@ -247,16 +250,15 @@ static bool is_allowed(uint32_t tag, struct value_span one, const char **ret_oth
 static int32_t keep_codes(struct run *run, const struct at *at)
 {
     struct value_span rest = value_trim(at->e->value, at->e->length), one;
-    uint32_t tag = at->e->tag;
+    const struct terms *terms = terms_of(at->e->tag);
+    const char *other = terms ? terms->other : value_dummy(VALUE_VR('C', 'S'));
+    /* an image type may be any short word */
+    size_t shortest = terms && terms->is_one == terms_is_image_type ? 0 : SHORTEST_IN_CODE_STRING;
     bool first = true, changed = false;
-    size_t shortest = SHORTEST_IN_CODE_STRING;
 
-    if (tag == IMAGE_TYPE || tag == FRAME_TYPE) /* where any short word may stand */
-        shortest = 0;
     run->text.len = 0;
     while (value_next(&rest, &one)) {
-        const char *other;
-        bool stays = is_allowed(tag, one, &other);
+        bool stays = !terms || !one.len || terms->is_one(one.text, one.len);
 
         if (stays && !terms_is_common(one.text, one.len))
             stays = !traces_in_text(&run->traces, one.text, one.len, shortest);
@@ -286,7 +288,7 @@ static int32_t keep_string(struct run *run, const struct at *at)
         return keep_age(run, at);
     if (at->e->tag == CHARACTER_SET)
         return charset_is_known(rest.text, rest.len) ? SENDIT_KEEP : remove_it(run);
-    if (!has_terms(at->e->tag) && !value_fits(at->vr, at->e->value, at->e->length))
+    if (!terms_of(at->e->tag) && !value_fits(at->vr, at->e->value, at->e->length))
         return empty_it(run, at);
     if (at->vr == VALUE_VR('C', 'S'))
         return keep_codes(run, at);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "deid/value.h"
+
 #define LONGEST_TERM 16   /* characters of a code string */
 #define LONGEST_UNKNOWN 3 /* letters of a word that need not be known: "SE", "FFE", "MPR" */
 #define LONGEST_NUMBER 4  /* digits */
@@ -100,6 +102,29 @@ bool terms_is_modality(const char *text, size_t len)
     return is_among(text, len, modalities);
 }
 
+bool terms_is_photometric(const char *text, size_t len)
+{
+    static const char *const terms[] = {"MONOCHROME1",
+                                        "MONOCHROME2",
+                                        "PALETTE COLOR",
+                                        "RGB",
+                                        "YBR_FULL",
+                                        "YBR_FULL_422",
+                                        "YBR_PARTIAL_420",
+                                        "YBR_PARTIAL_422",
+                                        "YBR_ICT",
+                                        "YBR_RCT",
+                                        "HSV",
+                                        "ARGB",
+                                        "CMYK",
+                                        "XYB"};
+
+    for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++)
+        if (strlen(terms[i]) == len && !memcmp(terms[i], text, len))
+            return true;
+    return false;
+}
+
 /* "AXIAL", "ECHO2", "T2", "0001", "SOM5". */
 static bool is_image_word(const char *text, size_t len)
 {
@@ -120,6 +145,8 @@ bool terms_is_image_type(const char *text, size_t len)
 {
     size_t at = 0;
 
+    if (!value_fits(VALUE_VR('C', 'S'), text, len))
+        return false;
     while (at < len) {
         size_t end = at;
 

@@ -6,7 +6,8 @@ import zlib
 EXPLICIT, IMPLICIT = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2"
 DEFLATED, BIG = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2"
 CT = b"1.2.840.10008.5.1.4.1.1.2"
-LONG_VR = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN", b"UC", b"UR", b"OD", b"OL")
+LONG_VR = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN", b"UC", b"UR", b"OD", b"OL", b"OV",
+           b"SV", b"UV")
 
 
 def element(group, number, vr, value, length=None):

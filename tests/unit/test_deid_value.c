@@ -348,6 +348,11 @@ static void test_terms(void **state)
             fail_msg("%s", no_modalities[i]);
     assert_true(terms_is_modality("CTX", 2));
     assert_true(terms_is_image_type("AXIALJANE", 5));
+    assert_true(terms_is_photometric("PALETTE COLOR", 13));
+    assert_true(terms_is_photometric("RGB", 3));
+    assert_false(terms_is_photometric("RGB", 2));
+    assert_false(terms_is_photometric("JANE", 4));
+    assert_false(terms_is_image_type("M^SE", 4));
     assert_true(terms_is_common("NONE", 4));
     assert_false(terms_is_common("NONE", 3));
     assert_false(terms_is_common("JANE", 4));
