@@ -68,9 +68,10 @@ static json_t *stage_json(const struct stage_file *file)
 {
     const struct sendit_plugin *plugin = file->plugin;
     json_t *object =
-        json_pack("{s:o, s:s, s:b, s:b, s:o, s:o}", "file", cli_json_text(file->path), "digest",
-                  file->digest, "ships", (int)file->ships, "hidden", (int)file->hidden, "hides",
-                  cli_json_text(file->hides), "refused", cli_json_text(file->refused));
+        json_pack("{s:o, s:s, s:b, s:b, s:o, s:o, s:o}", "file", cli_json_text(file->path),
+                  "digest", file->digest, "ships", (int)file->ships, "hidden", (int)file->hidden,
+                  "hides", cli_json_text(file->hides), "refused", cli_json_text(file->refused),
+                  "warning", cli_json_text(file->warning));
     json_t *more;
 
     if (!object || !plugin)
@@ -127,7 +128,9 @@ static void print_stage(const struct stage_file *file)
     print_line("before", plugin->before);
     printf("%-12s%s (%s)\n", "file", file->path, file->ships ? "ships with sendit" : "the site's");
     print_line("hides", file->hides);
-    printf("%-12s%s\n\n", "SHA-256", file->digest);
+    printf("%-12s%s\n", "SHA-256", file->digest);
+    print_line("warning", file->warning);
+    putchar('\n');
     print_options(plugin->options, plugin->n_options);
 }
 
@@ -194,6 +197,9 @@ static void print_list(const struct stage_file *files, size_t n)
     }
     table_print(&table, stdout);
     table_fini(&table);
+    for (size_t i = 0; i < n; i++)
+        if (files[i].warning)
+            printf("\nwarning: %s: %s\n", files[i].path, files[i].warning);
     puts("\nMore: sendit stages NAME; the core's own options: sendit stages run");
 }
 

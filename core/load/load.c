@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "load/near.h"
 #include "load/option.h"
+#include "load/shared_object.h"
 
 #define MAX_OPTIONS 256
 #define MAX_FILES 256
@@ -197,46 +198,6 @@ int loader_check(const struct sendit_plugin *plugin, const char *path, const cha
 
 /* ---- files ---- */
 
-static int check_folder(const char *folder, struct err *err)
-{
-    struct stat st;
-
-    if (stat(folder, &st))
-        return err_set(err, ERR_REFUSED, "%s: %s", folder, strerror(errno));
-    if (st.st_mode & S_IWOTH)
-        return err_set(err, ERR_REFUSED,
-                       "%s: anybody may write into this folder, so others could change a stage; "
-                       "chmod o-w it",
-                       folder);
-    return 0;
-}
-
-/* The file itself, open and hashed; -1 with a sentence. */
-static int open_file(const char *path, char ret_digest[DIGEST_HEX], int *ret_fd, struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    struct stat st;
-
-    if (fd < 0 && errno == ELOOP)
-        return err_set(err, ERR_REFUSED, "%s: it is a symbolic link, expected a file", path);
-    if (fd < 0)
-        return err_set(err, ERR_REFUSED, "%s: %s", path, strerror(errno));
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-        err_set(err, ERR_REFUSED, "%s: it is no regular file", path);
-    else if (st.st_mode & S_IWOTH)
-        err_set(err, ERR_REFUSED,
-                "%s: anybody may write to this file, so others could change it; chmod o-w it",
-                path);
-    else if (digest_of_fd(fd, ret_digest))
-        err_set(err, ERR_REFUSED, "%s: it cannot be read", path);
-    else {
-        *ret_fd = fd;
-        return 0;
-    }
-    close(fd);
-    return -1;
-}
-
 static void unmap(struct mapping *mapping)
 {
     if (!mapping->handle)
@@ -246,8 +207,23 @@ static void unmap(struct mapping *mapping)
     mapping->handle = NULL;
 }
 
-/* Loading goes through the descriptor that was hashed: whoever replaces the file meanwhile changes
- * neither.  With a handle, `mapping` owns the descriptor, also of a stage that is refused. */
+/* Why dlopen() failed, without the name that it was told, and what helps. */
+static int cannot_load(const char *path, const char *link, struct err *err)
+{
+    const char *why = dlerror(), *help = "";
+    size_t skip = why && !strncmp(why, link, strlen(link)) ? strlen(link) : 0;
+
+    if (skip && !strncmp(why + skip, ": ", 2))
+        skip += 2;
+    if (why && strstr(why, "undefined symbol"))
+        help = "; link it to what has that, or leave its use out";
+    else if (why && strstr(why, "cannot open shared object file"))
+        help = "; install that library";
+    return err_set(err, ERR_REFUSED, "%s: it cannot be loaded: %s%s", path,
+                   why ? why + skip : "unknown", help);
+}
+
+/* With a handle, `mapping` owns the descriptor, also of a stage that is refused. */
 static int map_file(int fd, const char *path, const char *name, struct mapping *mapping,
                     const struct sendit_plugin **ret_plugin, struct err *err)
 {
@@ -258,15 +234,8 @@ static int map_file(int fd, const char *path, const char *name, struct mapping *
 
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     mapping->handle = dlopen(link, RTLD_NOW | RTLD_LOCAL);
-    if (!mapping->handle) {
-        const char *why = dlerror();
-        size_t skip = why && !strncmp(why, link, strlen(link)) ? strlen(link) : 0;
-
-        if (skip && !strncmp(why + skip, ": ", 2))
-            skip += 2;
-        return err_set(err, ERR_REFUSED, "%s: it cannot be loaded: %s", path,
-                       why ? why + skip : "unknown");
-    }
+    if (!mapping->handle)
+        return cannot_load(path, link, err);
     mapping->fd = fd;
     symbol = dlsym(mapping->handle, "sendit_stage");
     if (!symbol)
@@ -281,22 +250,46 @@ static int map_file(int fd, const char *path, const char *name, struct mapping *
     return 0;
 }
 
+static int warn_of_exports(struct stage_file *file, size_t more, const char *first, struct err *err)
+{
+    char text[300];
+
+    if (!more)
+        return 0;
+    snprintf(text, sizeof(text),
+             "it exports more than sendit_stage(): %zu symbol%s, such as \"%s\"; compile it with "
+             "-fvisibility=hidden",
+             more, more > 1 ? "s" : "", first);
+    file->warning = strdup(text);
+    return file->warning ? 0 : err_set(err, ERR_PLACE, "no memory");
+}
+
 /* Fill everything but `hidden` and `hides`; what goes wrong is in `err` and, as text, in
  * `refused`. */
 static int load_file(struct stage_file *file, const char *path, const char *name,
                      struct mapping *mapping, struct err *err)
 {
+    char first[64];
+    size_t more = 0;
     int fd = -1, result = -1;
 
     file->path = strdup(path);
     if (!file->path)
         err_set(err, ERR_PLACE, "no memory");
-    else if (!open_file(path, file->digest, &fd, err))
+    else if (shared_object_read(path, name, &fd, err) ||
+             shared_object_check(fd, path, &more, first, err))
+        ;
+    else if (digest_of_fd(fd, file->digest))
+        err_set(err, ERR_REFUSED, "%s: it cannot be read", path);
+    else if (!warn_of_exports(file, more, first, err))
         result = map_file(fd, path, name, mapping, &file->plugin, err);
     if (fd >= 0 && !mapping->handle)
         close(fd);
-    if (result)
+    if (result) {
         file->refused = strdup(err->text);
+        free(file->warning);
+        file->warning = NULL;
+    }
     return result;
 }
 
@@ -305,6 +298,7 @@ static void free_file(struct stage_file *file)
     free(file->path);
     free(file->hides);
     free(file->refused);
+    free(file->warning);
 }
 
 /* ---- the loader ---- */
@@ -504,7 +498,7 @@ static int load_new(struct loader *loader, const char *folder, const char *path,
     if (!file)
         return err_set(err, ERR_PLACE, "no memory");
     file->ships = is_own(loader, folder);
-    if (check_folder(folder, err) || load_file(file, path, name, &mapping, err) ||
+    if (shared_object_check_folder(folder, err) || load_file(file, path, name, &mapping, err) ||
         note_hidden(loader, name, file, err) || remember(loader, name, file, &mapping, err)) {
         unmap(&mapping);
         free_file(file);
@@ -571,7 +565,7 @@ static int list_file(struct loader *loader, const char *folder, const char *file
     if (!loader_is_name(name)) {
         files[i].path = strdup(path);
         files[i].refused = strdup("its name is not [a-z][a-z0-9-]*");
-    } else if (check_folder(folder, &why)) {
+    } else if (shared_object_check_folder(folder, &why)) {
         files[i].path = strdup(path);
         files[i].refused = strdup(why.text);
     } else {

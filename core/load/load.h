@@ -5,8 +5,8 @@
  * Folders are searched in order, the first hit by name ("NAME.so") wins: each --plugins folder,
  * `plugins.d` beside pipeline.json, the installation's own (build/plugins.d or
  * lib/sendit/plugins.d, found from /proc/self/exe).  A stage ships when its file lies in the last.
- * A file is opened once, hashed from that descriptor and loaded through it, so that digest and code
- * are the same bytes.
+ * A file is read once, into memory that nobody can change; what is hashed and what is loaded are
+ * those bytes, whatever becomes of the file.
  */
 #ifndef SENDIT_LOAD_LOAD_H
 #define SENDIT_LOAD_LOAD_H
@@ -26,6 +26,7 @@ struct stage_file {
     bool hidden;                        /* in a list: another of that name comes first */
     char *hides;                        /* path of the shipped stage that this one hides, or NULL */
     char *refused;                      /* in a list: why it cannot be loaded, one sentence */
+    char *warning;                      /* it can be loaded, but: one sentence, or NULL */
 };
 
 struct loader;

@@ -4,6 +4,7 @@ contained to their image, or bounded; and the ledger is sound after each."""
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import time
 import unittest
@@ -157,6 +158,177 @@ class Refused(BadStage):
                      "no-symbol", "no-callbacks", "wrong-option", "missing-symbol"):
             self.assertIn(name + ".so: ", files[name + ".so"]["refused"])
         self.assertIsNone(files["sound.so"]["refused"])
+
+
+class Files(BadStage):
+    """A file in plugins.d that is no stage: named, it stops the start with one sentence that says
+    what to do; `sendit stages` shows the same."""
+
+    def refuse(self, name, *words):
+        self.write(name)
+        self.site.add_images(1)
+        for command in ("run", "check"):
+            result = self.run_sendit(command, expect=3)
+            self.assert_one_sentence(result, os.path.join("plugins.d", name + ".so"), *words)
+            self.assertNotIn("/proc/", result.err)
+        self.assert_nothing_out()
+        self.assertEqual(os.listdir(self.site.state), ["site.key"])
+        answer = self.run_sendit("stages", "--json").json
+        refused = [stage["refused"] for stage in answer
+                   if os.path.basename(stage["file"]) == name + ".so"]
+        for word in words:
+            self.assertIn(word, refused[0])
+        self.assertIn(words[0], self.run_sendit("stages").out)
+
+    def path(self, name):
+        return os.path.join(self.plugins, name + ".so")
+
+    def test_others_may_write_the_file(self):
+        self.install("sound")
+        os.chmod(self.path("sound"), 0o757)
+        self.refuse("sound", "others may write to this file", "chmod go-w")
+
+    def test_others_may_write_into_the_folder(self):
+        self.install("sound")
+        os.chmod(self.plugins, 0o777)
+        self.write("sound")
+        result = self.run_sendit("run", expect=3)
+        self.assert_one_sentence(result, "plugins.d: others may write into this folder", "chmod")
+        self.assertIn("others may write into", self.run_sendit("stages").out)
+
+    def test_another_architecture(self):
+        self.install("sound")
+        with open(self.path("sound"), "r+b") as file:
+            file.seek(18)
+            file.write(b"\x16\x00")  # s390x
+        self.refuse("sound", "it was built for s390x", "compile it for this machine")
+
+    def test_unresolved_symbol(self):
+        self.install("missing-symbol")
+        self.refuse("missing-symbol", "undefined symbol: missing_everywhere", "link it to")
+
+    def test_text_file(self):
+        with open(self.path("text"), "w") as file:
+            file.write("#!/bin/sh\n")
+        self.refuse("text", "it is no shared object", "what the compiler made")
+
+    def test_empty_file(self):
+        with open(self.path("nothing"), "w"):
+            pass
+        self.refuse("nothing", "it is empty", "copy it again")
+
+    def test_half_a_file(self):
+        self.install("sound")
+        os.truncate(self.path("sound"), os.path.getsize(self.path("sound")) // 3)
+        self.refuse("sound", "it is cut short", "copy it again")
+
+    def test_link_out_of_the_folder(self):
+        os.symlink(os.path.join(FIXTURES, "sound.so"), self.path("sound"))
+        self.refuse("sound", "it is a symbolic link", "put the file itself here")
+
+    def test_folder(self):
+        os.mkdir(self.path("folder"))
+        self.refuse("folder", "it is a folder", "put the file itself here")
+
+    def test_fifo(self):
+        os.mkfifo(self.path("pipe"))
+        self.refuse("pipe", "it is no regular file", "remove it")
+
+    def test_more_symbols_than_one(self):
+        """A warning, no refusal: it may still do its work."""
+        self.install("two-symbols")
+        for args in ((), ("two-symbols",)):
+            self.assertRegex(self.run_sendit("stages", *args).out,
+                             r"warning.* \"stray\"; compile it with -fvisibility=hidden")
+        answer = self.run_sendit("stages", "two-symbols", "--json").json
+        self.assertIn("stray", answer["warning"])
+        self.assertEqual([stage["file"] for stage in self.run_sendit("stages", "--json").json
+                          if stage["warning"] and stage["ships"]], [])
+
+
+class HotSwap(BadStage):
+    """A stage that is replaced on disk."""
+
+    def digest(self):
+        return self.run_sendit("stages", "sound", "--json").json["digest"]
+
+    def used(self):
+        """Versions and digests that the ledger names, run by run."""
+        with sqlite3.connect(self.site.path("state", "ledger.db")) as ledger:
+            return ledger.execute("SELECT run, version, digest FROM run_stage "
+                                  "WHERE name = 'sound' ORDER BY run").fetchall()
+
+    def test_a_newer_build_is_picked_up_at_the_next_start(self):
+        self.install("sound")
+        self.write("sound")
+        self.site.add_images(1, study=1)
+        self.assert_counts(self.run_json(), stored=1)
+        old = self.digest()
+        self.install("version-two", "sound")
+        self.site.add_images(1, study=2)
+        self.assert_counts(self.run_json(), stored=1)
+        self.assertNotEqual(self.digest(), old)
+        self.assertEqual([row[1:] for row in self.used()], [("1.0.0", old),
+                                                            ("2.0.0", self.digest())])
+
+    def swap_in_midst(self, replace, kill=False):
+        """Replace the stage after the first image; returns (exit status, answer, versions that
+        images met)."""
+        self.install("stamps")
+        # It comes after the anonymizer, and stamps its version into each image, slowly.
+        self.write("stamps", at=3)
+        self.site.add_images(30)
+        process = self.site.start("run", "--json", env=ENV)
+        while process.poll() is None and not sendit.tree(self.site.clean):
+            time.sleep(0.005)
+        replace(self.path("stamps"), os.path.join(FIXTURES, "stamps-two.so"))
+        if kill:
+            with open("/proc/%d/task/%d/children" % (process.pid, process.pid)) as children:
+                for pid in children.read().split():
+                    os.kill(int(pid), signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+        stamps = {sendit.pydicom.dcmread(path).SeriesDescription
+                  for path in sendit.images(self.site.clean)}
+        return process.returncode, json.loads(out), stamps, err.decode()
+
+    def path(self, name):
+        return os.path.join(self.plugins, name + ".so")
+
+    @staticmethod
+    def by_rename(path, new):
+        shutil.copy(new, path + ".tmp")
+        os.rename(path + ".tmp", path)
+
+    @staticmethod
+    def in_place(path, new):
+        with open(new, "rb") as source, open(path, "wb") as target:
+            target.write(source.read())
+
+    def test_replaced_in_a_run(self):
+        """The run goes on with the old bytes, also where the file was written over."""
+        for replace in (self.by_rename, self.in_place):
+            self.new_start()
+            status, answer, stamps, err = self.swap_in_midst(replace)
+            self.assertEqual(status, 0, err)
+            self.assert_counts(answer, stored=30)
+            self.assertEqual(stamps, {"version 1"})
+
+    def test_replaced_in_a_run_that_starts_another_worker(self):
+        """That worker would have other code: the run stops with a sentence, and the next one goes
+        on where it was."""
+        for replace in (self.by_rename, self.in_place):
+            self.new_start()
+            status, answer, stamps, err = self.swap_in_midst(replace, kill=True)
+            self.assertEqual(status, 3, err)
+            self.assertIn("changed while the run was under way", answer["error"])
+            self.assertLessEqual(stamps, {"version 1"})
+            self.assertEqual(self.run_json()["waiting"], 0)
+            self.assertEqual(self.site.counts()["stored"], 30)
+
+    def new_start(self):
+        self.site = self.new_site()
+        self.plugins = self.site.path("plugins.d")
+        os.mkdir(self.plugins)
 
 
 class Run(BadStage):

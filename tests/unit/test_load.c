@@ -276,7 +276,8 @@ static void descriptors_that_are_not_sound(void **state)
         {"no-symbol", "it exports no sendit_stage(), expected it from SENDIT_PLUGIN()"},
         {"declines", "it declines ABI 0.1, expected a descriptor"},
         {"wrong-option", "option 0, \"word\", is of type 99, expected 1 to 10"},
-        {"missing-symbol", "it cannot be loaded: undefined symbol: missing_everywhere"},
+        {"missing-symbol", "it cannot be loaded: undefined symbol: missing_everywhere; link it to "
+                           "what has that, or leave its use out"},
     };
     struct place *place = *state;
 
@@ -308,24 +309,155 @@ static void files_that_are_no_stages(void **state)
 
     snprintf(path, sizeof(path), "%s/text.so", place->site);
     assert_int_equal(file_replace(path, "no object\n", 10, 0644), 0);
-    assert_non_null(strstr(refusal(place, "text"), "site/text.so: it cannot be loaded: "));
-    assert_null(strstr(refusal(place, "text"), "/proc/"));
+    assert_string_equal(refusal(place, "text"),
+                        "site/text.so: it is no shared object; put what the compiler made here, "
+                        "not a source or a script");
     snprintf(path, sizeof(path), "%s/empty.so", place->site);
     assert_int_equal(file_replace(path, "", 0, 0644), 0);
-    assert_non_null(strstr(refusal(place, "empty"), "site/empty.so: it cannot be loaded: "));
+    assert_string_equal(refusal(place, "empty"),
+                        "site/empty.so: it is empty, expected a shared object; copy it again");
     snprintf(path, sizeof(path), "%s/folder.so", place->site);
     assert_int_equal(mkdir(path, 0755), 0);
-    assert_string_equal(refusal(place, "folder"), "site/folder.so: it is no regular file");
+    assert_string_equal(refusal(place, "folder"),
+                        "site/folder.so: it is a folder, expected a shared object; put the file "
+                        "itself here");
     snprintf(path, sizeof(path), "%s/pipe.so", place->site);
     assert_int_equal(mkfifo(path, 0644), 0);
-    assert_string_equal(refusal(place, "pipe"), "site/pipe.so: it is no regular file");
+    assert_string_equal(refusal(place, "pipe"), "site/pipe.so: it is no regular file, expected a "
+                                                "shared object; remove it");
     snprintf(path, sizeof(path), "%s/link.so", place->site);
     assert_int_equal(symlink(BADSTAGES "/sound.so", path), 0);
-    assert_string_equal(refusal(place, "link"),
-                        "site/link.so: it is a symbolic link, expected a file");
+    assert_string_equal(refusal(place, "link"), "site/link.so: it is a symbolic link, expected a "
+                                                "file; put the file itself here");
+    snprintf(path, sizeof(path), "%s/nowhere.so", place->site);
+    assert_int_equal(symlink("nothing", path), 0);
+    assert_non_null(strstr(refusal(place, "nowhere"), "it is a symbolic link"));
+    snprintf(path, sizeof(path), "%s/large.so", place->site);
+    assert_int_equal(file_replace(path, "x", 1, 0644), 0);
+    assert_int_equal(truncate(path, (256 << 20) + 1), 0);
+    assert_non_null(strstr(refusal(place, "large"), "it has more than 256 MiB, expected less"));
 }
 
-static void what_anybody_may_change_is_refused(void **state)
+/* Fixture "sound" with two bytes of its header changed. */
+static const char *refusal_of_changed(struct place *place, size_t at, unsigned char first,
+                                      unsigned char second)
+{
+    char path[PATH_MAX], *data;
+    size_t n;
+
+    assert_int_equal(file_read(BADSTAGES "/sound.so", MAX_STAGE, &data, &n), 0);
+    data[at] = (char)first;
+    data[at + 1] = (char)second;
+    snprintf(path, sizeof(path), "%s/sound.so", place->site);
+    assert_int_equal(file_replace(path, data, n, 0755), 0);
+    free(data);
+    return refusal(place, "sound");
+}
+
+static void objects_of_other_machines(void **state)
+{
+    struct place *place = *state;
+    const char *text;
+
+    text = refusal_of_changed(place, 18, 0xf3, 0); /* e_machine: RISC-V */
+    assert_non_null(strstr(text, "site/sound.so: it was built for riscv, 64 bits, expected "));
+    assert_non_null(strstr(text, "; compile it for this machine"));
+    text = refusal_of_changed(place, 18, 0x34, 0x12);
+    assert_non_null(strstr(text, "built for machine 4660, "));
+    text = refusal_of_changed(place, 4, 1, 1); /* EI_CLASS */
+    assert_non_null(strstr(text, ", 32 bits, expected "));
+    text = refusal_of_changed(place, 4, 2, 2); /* EI_DATA: big endian */
+    assert_non_null(strstr(text, "it was built for "));
+    text = refusal_of_changed(place, 16, 1, 0); /* e_type: an object file */
+    assert_string_equal(text, "site/sound.so: it is an object file or a program, expected a shared "
+                              "object; link it with -shared");
+    text = refusal_of_changed(place, 16, 2, 0); /* a program */
+    assert_non_null(strstr(text, "link it with -shared"));
+    text = refusal_of_changed(place, 54, 1, 0); /* e_phentsize */
+    assert_string_equal(text, "site/sound.so: it is cut short; copy it again");
+}
+
+/* At no length does it kill the program, as the loader of the system would. */
+static void objects_that_are_cut_short(void **state)
+{
+    struct place *place = *state;
+    char path[PATH_MAX], *data;
+    size_t n;
+
+    assert_int_equal(file_read(BADSTAGES "/sound.so", MAX_STAGE, &data, &n), 0);
+    snprintf(path, sizeof(path), "%s/sound.so", place->site);
+    for (size_t len = 1; len < n; len += len < 200 ? 1 : n / 50) {
+        struct err err = {0};
+        const struct stage_file *file;
+
+        assert_int_equal(file_replace(path, data, len, 0755), 0);
+        loader_free(place->loader);
+        place->loader = NULL;
+        if (len < 64)
+            assert_non_null(strstr(refusal(place, "sound"), "it is no shared object"));
+        else if (len < n / 3)
+            assert_non_null(strstr(refusal(place, "sound"), "it is cut short; copy it again"));
+        else /* the end of the file has what only debuggers read */
+            (void)loader_find(start(place), "sound", &file, &err);
+    }
+    free(data);
+}
+
+static const struct stage_file *in_list(struct place *place, const char *name)
+{
+    const struct stage_file *files;
+    struct err err;
+    size_t n;
+
+    if (!place->loader)
+        start(place);
+    assert_int_equal(loader_list(place->loader, &files, &n, &err), 0);
+    for (size_t i = 0; i < n; i++)
+        if (strstr(files[i].path, name))
+            return &files[i];
+    fail_msg("%s is not listed", name);
+    return NULL;
+}
+
+static void exports_beside_the_one_are_a_warning(void **state)
+{
+    struct place *place = *state;
+
+    put(place->site, "two-symbols", "two-symbols");
+    put(place->site, "sound", "sound");
+    put(place->site, "wrong-magic", "wrong-magic");
+    assert_string_equal(find(place, "two-symbols")->warning,
+                        "it exports more than sendit_stage(): 1 symbol, such as \"stray\"; compile "
+                        "it with -fvisibility=hidden");
+    assert_null(find(place, "sound")->warning);
+    assert_non_null(in_list(place, "two-symbols.so")->warning);
+    assert_null(in_list(place, "/sound.so")->warning);
+    assert_null(in_list(place, "wrong-magic.so")->warning);
+}
+
+/* What is loaded stays what was hashed, also when its file is written over. */
+static void a_file_that_is_overwritten_changes_nothing(void **state)
+{
+    struct place *place = *state;
+    const struct stage_file *file;
+    char path[PATH_MAX], digest[DIGEST_HEX];
+    struct err err = {0};
+    int fd;
+
+    put(place->site, "sound", "sound");
+    file = find(place, "sound");
+    memcpy(digest, file->digest, sizeof(digest));
+    snprintf(path, sizeof(path), "%s/sound.so", place->site);
+    fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 1 << 20), 0);
+    close(fd);
+    assert_string_equal(file->plugin->version, "1.0.0"); /* would be a SIGBUS, or zeros */
+    assert_int_equal(loader_find(place->loader, "sound", &file, &err), 0);
+    assert_string_equal(file->digest, digest);
+}
+
+static void what_others_may_change_is_refused(void **state)
 {
     struct place *place = *state;
     char path[PATH_MAX];
@@ -334,13 +466,21 @@ static void what_anybody_may_change_is_refused(void **state)
     snprintf(path, sizeof(path), "%s/sound.so", place->site);
     assert_int_equal(chmod(path, 0757), 0);
     assert_string_equal(refusal(place, "sound"),
-                        "site/sound.so: anybody may write to this file, so others could change it; "
-                        "chmod o-w it");
-    assert_int_equal(chmod(path, 0755), 0);
+                        "site/sound.so: others may write to this file, and could change it; take "
+                        "that away with chmod go-w");
+    assert_int_equal(chmod(path, 0775), 0); /* the user's own group is the user */
+    find(place, "sound");
+    loader_free(place->loader);
+    place->loader = NULL;
+    if (!geteuid() && !chown(path, 0, 12345))
+        assert_non_null(strstr(refusal(place, "sound"), "others may write to this file"));
+    else
+        print_message("skipped: only root can give a file to another group\n");
+    put(place->site, "sound", "sound");
     assert_int_equal(chmod(place->site, 0777), 0);
     assert_string_equal(refusal(place, "sound"),
-                        "site: anybody may write into this folder, so others could change a stage; "
-                        "chmod o-w it");
+                        "site: others may write into this folder, and could change a stage; take "
+                        "that away with chmod go-w");
     assert_int_equal(chmod(place->site, 0755), 0);
     find(place, "sound");
 }
@@ -615,7 +755,11 @@ int main(int argc, char **argv)
         PLACED(descriptors_that_are_not_sound),
         PLACED(a_refused_stage_does_not_let_a_later_folder_win),
         PLACED(files_that_are_no_stages),
-        PLACED(what_anybody_may_change_is_refused),
+        PLACED(objects_of_other_machines),
+        PLACED(objects_that_are_cut_short),
+        PLACED(exports_beside_the_one_are_a_warning),
+        PLACED(a_file_that_is_overwritten_changes_nothing),
+        PLACED(what_others_may_change_is_refused),
         cmocka_unit_test(every_member_is_checked),
         cmocka_unit_test(option_tables_are_checked),
         cmocka_unit_test(values_are_parsed),
