@@ -21,7 +21,7 @@
 #include "cli/table.h"
 #include "dicom/dicom.h"
 #include "ledger/ledger.h"
-#include "load/near.h"
+#include "base/near.h"
 #include "plan/json_doc.h"
 #include "run/run.h"
 

@@ -7,7 +7,7 @@
 
 #include "cli/table.h"
 #include "ledger/ledger.h"
-#include "load/near.h"
+#include "base/near.h"
 
 struct view {
     const struct cli *cli;

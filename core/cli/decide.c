@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "cli/table.h"
 #include "ledger/ledger.h"
-#include "load/near.h"
+#include "base/near.h"
 #include "run/run.h"
 
 #define MAX_BECAUSE 500 /* bytes */

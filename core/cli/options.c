@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load/near.h"
+#include "base/near.h"
 
 #define MAX_WORKERS 256
 

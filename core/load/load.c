@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "load/near.h"
+#include "base/near.h"
 #include "load/option.h"
 #include "load/shared_object.h"
 

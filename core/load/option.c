@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "load/near.h"
+#include "base/near.h"
 
 static const char *const type_names[] = {
     [SENDIT_OPT_STRING] = "text",       [SENDIT_OPT_INTEGER] = "integer",

@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
-#include "load/near.h"
+#include "base/near.h"
 #include "plan/builder.h"
 
 const struct sendit_option plan_run_options[] = {

@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
-#include "load/near.h"
+#include "base/near.h"
 #include "load/option.h"
 
 static const char *const ours[] = {"pixels.checked", "filters.passed", "ids.replaced",

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "load/near.h"
+#include "base/near.h"
 #include "load/option.h"
 
 #define MAX_ELEMENTS 65536

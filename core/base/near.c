@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "load/near.h"
+#include "base/near.h"
 
 #include <stdio.h>
 #include <string.h>

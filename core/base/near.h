@@ -2,8 +2,8 @@
 /*
  * near.h - "did you mean": the closest of some known words to one that is not known.
  */
-#ifndef SENDIT_LOAD_NEAR_H
-#define SENDIT_LOAD_NEAR_H
+#ifndef SENDIT_BASE_NEAR_H
+#define SENDIT_BASE_NEAR_H
 
 #include <stddef.h>
 
