@@ -449,7 +449,7 @@ sendit_result Walk::items(struct sendit_dataset *ds, uint32_t tag, uint32_t dept
         at = static_cast<DcmSequenceOfItems *>(element)->nextInContainer(at);
         if (!at)
             return SENDIT_OK;
-        result = item(new_handle(ds, static_cast<DcmItem *>(at)), depth);
+        result = item(new_handle(ds, static_cast<DcmItem *>(at), i), depth);
         if (result)
             return result;
     }
@@ -514,17 +514,49 @@ sendit_result dicom_tag(const char *keyword, uint32_t *ret_tag)
     });
 }
 
+/* As the standard has it, which DCMTK marks where it is retired. */
+static const char *without_mark(const char *name)
+{
+    if (name && strncmp(name, "RETIRED_", 8) == 0)
+        name += 8;
+    if (name && strncmp(name, "ACR_NEMA_", 9) == 0)
+        name += 9;
+    return name;
+}
+
 const char *dicom_keyword(uint32_t tag)
 {
     const DcmDictEntry *entry = dcmDataDict.rdlock().findEntry(key_of(tag), nullptr);
     const char *name = entry ? entry->getTagName() : nullptr;
 
     dcmDataDict.rdunlock();
-    if (name && strncmp(name, "RETIRED_", 8) == 0)
-        name += 8;
-    if (name && strncmp(name, "ACR_NEMA_", 9) == 0)
-        name += 9;
-    return name;
+    return without_mark(name);
+}
+
+static int show_keyword(const DcmDictEntry *entry,
+                        int (*each)(void *ctx, const char *keyword, uint32_t tag, const char *vr),
+                        void *ctx)
+{
+    const char *name = without_mark(entry->getTagName());
+    uint32_t tag = static_cast<uint32_t>(entry->getGroup()) << 16 | entry->getElement();
+
+    if (entry->getPrivateCreator() || is_private(tag) || tag >> 16 == 0xfffe || !name || !*name)
+        return 0;
+    return each(ctx, name, tag, DcmVR(DcmVR(entry->getVR()).getValidEVR()).getVRName());
+}
+
+int dicom_each_keyword(int (*each)(void *ctx, const char *keyword, uint32_t tag, const char *vr),
+                       void *ctx)
+{
+    DcmDataDictionary &dictionary = dcmDataDict.wrlock();
+    int r = 0;
+
+    for (DcmHashDictIterator i = dictionary.normalBegin(); !r && i != dictionary.normalEnd(); ++i)
+        r = show_keyword(*i, each, ctx);
+    for (auto i = dictionary.repeatingBegin(); !r && i != dictionary.repeatingEnd(); ++i)
+        r = show_keyword(*i, each, ctx);
+    dcmDataDict.wrunlock();
+    return r;
 }
 
 const char *dicom_vr(uint32_t tag)
@@ -657,10 +689,15 @@ struct sendit_dataset *dicom_nested(struct sendit_dataset *ds, uint32_t tag, siz
         if (index >= sequence->card())
             return nullptr;
         item = sequence->getItem(static_cast<unsigned long>(index));
-        return item ? new_handle(ds, item) : nullptr;
+        return item ? new_handle(ds, item, index) : nullptr;
     } catch (...) {
         return nullptr;
     }
+}
+
+size_t dicom_index(const struct sendit_dataset *item)
+{
+    return item->index;
 }
 
 sendit_result dicom_append(struct sendit_dataset *ds, uint32_t tag,
@@ -693,7 +730,8 @@ sendit_result dicom_append(struct sendit_dataset *ds, uint32_t tag,
         std::unique_ptr<DcmItem> item(new DcmItem);
         if (static_cast<DcmSequenceOfItems *>(element)->append(item.get()).bad())
             return SENDIT_ENOMEM;
-        *ret_item = new_handle(ds, item.release());
+        *ret_item =
+            new_handle(ds, item.release(), static_cast<DcmSequenceOfItems *>(element)->card() - 1);
         return SENDIT_OK;
     });
 }

@@ -96,6 +96,10 @@ bool dicom_is_sound(const struct dicom_object *object);
 sendit_result dicom_tag(const char *keyword, uint32_t *ret_tag);
 /* The other way: "PatientID", or NULL if the dictionary does not know it.  For messages. */
 const char *dicom_keyword(uint32_t tag);
+/* Each keyword of the dictionary, with its VR, until `each` does not return 0, which is returned.
+ * Private ones are left out; one that stands for a range of tags comes with the first. */
+int dicom_each_keyword(int (*each)(void *ctx, const char *keyword, uint32_t tag, const char *vr),
+                       void *ctx);
 /* The VR that the dictionary gives a standard tag ("SQ"; ambiguous ones as DCMTK resolves them,
  * such as "US" or "OB"), NULL if it does not know it. */
 const char *dicom_vr(uint32_t tag);
@@ -111,6 +115,8 @@ sendit_result dicom_put_as(struct sendit_dataset *ds, uint32_t tag, const char *
                            const char *vr, const void *value, size_t length);
 sendit_result dicom_erase(struct sendit_dataset *ds, uint32_t tag);
 struct sendit_dataset *dicom_nested(struct sendit_dataset *ds, uint32_t tag, size_t index);
+/* Which item of its sequence it is, from 0; 0 for the top level. */
+size_t dicom_index(const struct sendit_dataset *item);
 sendit_result dicom_append(struct sendit_dataset *ds, uint32_t tag,
                            struct sendit_dataset **ret_item);
 /* A visitor may get(), bytes() and put() the element that it is shown, through `parent`, in

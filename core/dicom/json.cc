@@ -126,7 +126,7 @@ sendit_result items_json(struct sendit_dataset *ds, DcmElement *element, int dep
     Json values(checked(json_array()));
 
     for (unsigned long i = 0; i < sequence->card(); i++) {
-        struct sendit_dataset nested = {ds->object, sequence->getItem(i), ds, nullptr, 0};
+        struct sendit_dataset nested = {ds->object, sequence->getItem(i), ds, i, nullptr, 0};
         json_t *item = nullptr;
         sendit_result result = item_json(&nested, depth + 1, &item);
 

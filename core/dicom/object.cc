@@ -224,7 +224,7 @@ int open_scanned(struct dicom_object *object, const struct stat *st, struct dico
                       "DCMTK finds its data set broken");
     if (!object->dataset->card() && !scan->has_pixels)
         return refuse(refusal, DICOM_QUARANTINED, "dicom.corrupt", "its data set has no elements");
-    object->top = {object, object->dataset.get(), nullptr, nullptr, 0};
+    object->top = {object, object->dataset.get(), nullptr, 0, nullptr, 0};
     return 0;
 }
 
@@ -344,11 +344,11 @@ DcmItem *meta_group(struct dicom_object *object)
     return object->meta.get();
 }
 
-struct sendit_dataset *new_handle(struct sendit_dataset *parent, DcmItem *item)
+struct sendit_dataset *new_handle(struct sendit_dataset *parent, DcmItem *item, size_t index)
 {
     void *place = parent->object->arena.take(sizeof(struct sendit_dataset));
 
-    return new (place) sendit_dataset{parent->object, item, parent, nullptr, 0};
+    return new (place) sendit_dataset{parent->object, item, parent, index, nullptr, 0};
 }
 
 sendit_result begin_edit(struct dicom_object *object)

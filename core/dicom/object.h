@@ -47,6 +47,7 @@ struct sendit_dataset {
     struct dicom_object *object;
     DcmItem *item;
     struct sendit_dataset *parent; /* NULL at the top */
+    size_t index;                  /* in the sequence */
     const struct charset *charset; /* of `epoch`, else to be looked up */
     uint64_t epoch;
 };
@@ -131,7 +132,7 @@ int scratch_file(const struct dicom *dicom);    /* a descriptor, or -1 with errn
 /* Must come before each edit: EDENIED without permission, else keeps what end() may go back to. */
 sendit_result begin_edit(struct dicom_object *object);
 DcmItem *meta_group(struct dicom_object *object); /* NULL if the file has none */
-struct sendit_dataset *new_handle(struct sendit_dataset *parent, DcmItem *item);
+struct sendit_dataset *new_handle(struct sendit_dataset *parent, DcmItem *item, size_t index);
 
 /* dataset.cc */
 /* May a stage put this tag into a data set? */
