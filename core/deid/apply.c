@@ -48,8 +48,7 @@ enum {
 /* One run of deid_apply(). */
 struct run {
     const struct deid_plan *plan;
-    deid_uid_fn *uid;
-    void *ctx;
+    const struct deid_keyed *keyed;
     struct sendit_report report;
     struct sendit_why *why;
     const char *entity;  /* the new PatientID */
@@ -156,7 +155,7 @@ static sendit_result map_uid(struct run *run, struct value_span one)
         return SENDIT_ECORRUPT;
     memcpy(original, one.text, one.len);
     original[one.len] = '\0';
-    result = run->uid(run->ctx, original, &mapped);
+    result = run->keyed->uid(run->keyed->ctx, original, &mapped);
     if (result)
         return result == SENDIT_EINVAL ? SENDIT_ECORRUPT : result;
     if (strcmp(mapped, original) != 0)
@@ -585,7 +584,8 @@ static bool identify(struct at *at)
     return true;
 }
 
-static int32_t visit(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e)
+/* What an element meets without recipes. */
+static int32_t by_profile(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e)
 {
     struct run *run = ctx;
     struct at at = {.parent = parent, .e = e};
@@ -593,9 +593,6 @@ static int32_t visit(void *ctx, struct sendit_dataset *parent, const struct send
 
     if (run->in_tree && e->depth <= run->tree_depth)
         run->in_tree = false;
-    if (e->tag >> 16 == 0x0002)
-        return stop(run, SENDIT_ECORRUPT, "deid.meta",
-                    "an element of the meta group stands in the data set");
     if (has_no_place(e->tag, e->depth))
         return remove_it(run);
     if (is_pixels(e))
@@ -606,6 +603,17 @@ static int32_t visit(void *ctx, struct sendit_dataset *parent, const struct send
     if (!identify(&at) && action != ACT_EMPTY)
         return remove_it(run);
     return e->value ? act(run, &at, action) : act_on_sequence(run, &at, action);
+}
+
+static int32_t visit(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e)
+{
+    struct run *run = ctx;
+
+    if (e->tag >> 16 == 0x0002)
+        return stop(run, SENDIT_ECORRUPT, "deid.meta",
+                    "an element of the meta group stands in the data set");
+    return run->plan->header ? header_visit(run->plan->header, parent, e)
+                             : by_profile(ctx, parent, e);
 }
 
 /* CID 7050 of PS3.16. */
@@ -636,7 +644,8 @@ static sendit_result put_code(struct sendit_dataset *ds, uint32_t tag, const cha
 static sendit_result sign(struct run *run, struct sendit_dataset *ds)
 {
     bool dates = run->plan->options & OPTION_MODIFIED_DATES;
-    sendit_result result = dicom_put(ds, PATIENT_ID, run->entity);
+    bool given = run->plan->header && header_gave_id(run->plan->header);
+    sendit_result result = given ? SENDIT_OK : dicom_put(ds, PATIENT_ID, run->entity);
 
     run->text.len = 0;
     buf_str(&run->text, "PS3.15 2026c");
@@ -693,7 +702,8 @@ static sendit_result read_vars(struct run *run, const struct sendit_var *vars, s
     return SENDIT_OK;
 }
 
-static sendit_result edit(struct run *run, struct sendit_dataset *ds)
+/* What the profile has to know before the first edit. */
+static sendit_result look(struct run *run, struct sendit_dataset *ds)
 {
     sendit_result result = traces_collect(&run->traces, ds);
 
@@ -704,23 +714,56 @@ static sendit_result edit(struct run *run, struct sendit_dataset *ds)
         return result;
     if (result)
         run->patient = "";
-    result = dicom_walk(ds, visit, run);
+    return SENDIT_OK;
+}
+
+static sendit_result walk(struct run *run, struct sendit_dataset *ds)
+{
+    struct header *header = run->plan->header;
+    sendit_result result = dicom_walk(ds, visit, run);
+
     if (run->result)
         return run->result;
-    return result ? result : sign(run, ds);
+    return header && header_result(header) ? header_result(header) : result;
+}
+
+static sendit_result edit(struct run *run, struct sendit_dataset *ds, const struct sendit_var *vars,
+                          size_t n_vars)
+{
+    struct header *header = run->plan->header;
+    bool profile = run->plan->has_profile;
+    const struct header_env env = {.ds = ds,
+                                   .vars = vars,
+                                   .n_vars = n_vars,
+                                   .keyed = run->keyed,
+                                   .report = &run->report,
+                                   .why = run->why,
+                                   .profile = profile ? by_profile : NULL,
+                                   .ctx = run};
+    sendit_result result = profile ? look(run, ds) : SENDIT_OK;
+
+    if (!result && header)
+        result = header_begin(header, &env);
+    if (!result)
+        result = walk(run, ds);
+    if (!result && profile)
+        result = sign(run, ds);
+    return !result && header ? header_end(header) : result;
 }
 
 sendit_result deid_apply(const struct deid_plan *plan, struct sendit_dataset *ds,
-                         const struct sendit_var *vars, size_t n_vars, deid_uid_fn *uid, void *ctx,
-                         struct sendit_report *ret_report, struct sendit_why *why)
+                         const struct sendit_var *vars, size_t n_vars,
+                         const struct deid_keyed *keyed, struct sendit_report *ret_report,
+                         struct sendit_why *why)
 {
-    struct run run = {.plan = plan, .uid = uid, .ctx = ctx, .why = why};
-    sendit_result result;
+    struct run run = {.plan = plan, .keyed = keyed, .why = why};
+    sendit_result result = SENDIT_OK;
 
-    result = read_vars(&run, vars, n_vars);
-    if (!result)
-        result = edit(&run, ds);
-    if (result && !run.result)
+    if (plan->has_profile)
+        result = read_vars(&run, vars, n_vars);
+    if (!result && (plan->has_profile || plan->header))
+        result = edit(&run, ds, vars, n_vars);
+    if (result && !run.result && !(plan->header && header_result(plan->header)))
         failed(&run, result);
     else if (!result)
         *ret_report = run.report;

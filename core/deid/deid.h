@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * deid.h - what a PS3.15 profile (and later a recipe) does to a data set, compiled once per run.
+ * deid.h - what a PS3.15 profile and recipes do to a data set, compiled once per run.
  *
  * The table of PS3.15 E.1-1 comes from filters/ps3.15-2026c.tsv.  deid_compile() makes of it and
  * of the chosen options one array sorted by tag; deid_apply() walks a data set once, at any depth,
@@ -15,21 +15,37 @@
 
 struct deid_plan; /* immutable; deid_free() */
 
-/* `profiles` and `recipes` end with NULL; `filters` is the absolute path of the folder with the
- * tables.  -1 with ERR_REFUSED for a name that is not there (yet). */
+/* `profiles` and `recipes` end with NULL; one of them may be empty.  A recipe is a path, if it has
+ * a "/", or a word: "dicom" is deid.dicom in `filters`, the absolute path of the folder that has
+ * the tables, too.  Several recipes are one, in the order of their names.  -1 with ERR_REFUSED for
+ * a name that is not there, or for a recipe with a mistake in it. */
 int deid_compile(const char *const *profiles, const char *const *recipes, const char *filters,
                  struct deid_plan **ret_plan, struct err *err);
 void deid_free(struct deid_plan *plan);
+/* Names of the variables that the recipes ask for, by index; NULL past the end. */
+const char *deid_variable(const struct deid_plan *plan, size_t index);
 /* SHA-256 in hex of all that went into it. */
 const char *deid_digest(const struct deid_plan *plan);
 
-/* The new UID of an instance, for any original; lives until the next call. */
-typedef sendit_result deid_uid_fn(void *ctx, const char *original, const char **ret_uid);
+/* What is made with the site key. */
+struct deid_keyed {
+    /* The new UID of an instance, for any original; lives until the next call. */
+    sendit_result (*uid)(void *ctx, const char *original, const char **ret_uid);
+    /* A UUID for any other text. */
+    sendit_result (*uuid)(void *ctx, const char *original, uint8_t ret_uuid[16]);
+    void *ctx;
+};
 
 /* Edit `ds`, the top level of an object.  On anything but SENDIT_OK `why` says what is wrong, and
  * the caller takes the edits back. */
 sendit_result deid_apply(const struct deid_plan *plan, struct sendit_dataset *ds,
-                         const struct sendit_var *vars, size_t n_vars, deid_uid_fn *uid, void *ctx,
-                         struct sendit_report *ret_report, struct sendit_why *why);
+                         const struct sendit_var *vars, size_t n_vars,
+                         const struct deid_keyed *keyed, struct sendit_report *ret_report,
+                         struct sendit_why *why);
+
+/* The LABEL that decides, a whitelist's before others; it lives until the next call.  EABSENT if
+ * none holds; anything else with `why`. */
+sendit_result deid_filter(const struct deid_plan *plan, struct sendit_dataset *ds,
+                          const struct sendit_match **ret_match, struct sendit_why *why);
 
 #endif

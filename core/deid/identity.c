@@ -264,7 +264,7 @@ static bool is_uid(const char *text)
 }
 
 /* Sixteen bytes as one decimal number. */
-static void to_decimal(const uint8_t bytes[16], char *ret_text)
+void identity_decimal(const uint8_t bytes[IDENTITY_UUID], char ret_text[IDENTITY_DECIMAL])
 {
     uint32_t limbs[4], parts[5]; /* of 32 bits; of nine digits */
     size_t n = 0;
@@ -286,8 +286,15 @@ static void to_decimal(const uint8_t bytes[16], char *ret_text)
             break;
     }
     used = snprintf(ret_text, 11, "%" PRIu32, parts[n - 1]);
-    for (ret_text += used; --n; ret_text += 9)
-        snprintf(ret_text, 10, "%09" PRIu32, parts[n - 1]);
+    for (char *at = ret_text + used; --n; at += 9)
+        snprintf(at, 10, "%09" PRIu32, parts[n - 1]);
+}
+
+/* A UUID of version 8 (RFC 9562). */
+static void mark(uint8_t *uuid)
+{
+    uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x80);
+    uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
 }
 
 int identity_uid(const struct identity_key *key, const char *original, char ret_uid[IDENTITY_UID])
@@ -302,10 +309,21 @@ int identity_uid(const struct identity_key *key, const char *original, char ret_
     }
     if (sign(key, "sendit.uid", NULL, original, mac))
         return -1;
-    mac[6] = (uint8_t)((mac[6] & 0x0f) | 0x80);
-    mac[8] = (uint8_t)((mac[8] & 0x3f) | 0x80);
+    mark(mac);
     memcpy(ret_uid, "2.25.", 5);
-    to_decimal(mac, ret_uid + 5);
+    identity_decimal(mac, ret_uid + 5);
+    return 0;
+}
+
+int identity_uuid(const struct identity_key *key, const char *original,
+                  uint8_t ret_uuid[IDENTITY_UUID])
+{
+    uint8_t mac[DIGEST_SIZE];
+
+    if (sign(key, "sendit.uuid", NULL, original, mac))
+        return -1;
+    mark(mac);
+    memcpy(ret_uuid, mac, IDENTITY_UUID);
     return 0;
 }
 

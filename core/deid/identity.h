@@ -8,8 +8,8 @@
  * What is signed, so that another program with the key can do the same: a purpose, its NUL, and the
  * original.  "sendit.pseudonym\0DOMAIN\0ORIGINAL" gives the first 8 bytes in hex;
  * "sendit.uid\0ORIGINAL" the first 16 bytes, marked as a UUID of version 8 (RFC 9562), as a decimal
- * number; "sendit.days\0PATIENT" the first 8 bytes, big-endian, modulo 3650;
- * "sendit.fingerprint\0" the first 8 bytes in hex.  [any thread]
+ * number; "sendit.uuid\0ORIGINAL" likewise for what is no UID; "sendit.days\0PATIENT" the first 8
+ * bytes, big-endian, modulo 3650; "sendit.fingerprint\0" the first 8 bytes in hex.  [any thread]
  */
 #ifndef SENDIT_DEID_IDENTITY_H
 #define SENDIT_DEID_IDENTITY_H
@@ -26,6 +26,8 @@
 #define IDENTITY_UID 65
 #define IDENTITY_FINGERPRINT 24 /* "xxxx-xxxx-xxxx-xxxx" and a NUL */
 #define IDENTITY_DAYS 3650
+#define IDENTITY_UUID 16    /* bytes */
+#define IDENTITY_DECIMAL 40 /* of a UUID as a number, with its NUL */
 
 struct identity_key {
     uint8_t bytes[IDENTITY_KEY_MAX];
@@ -45,6 +47,10 @@ int identity_pseudonym(const struct identity_key *key, const char *domain, const
                        char ret_pseudonym[IDENTITY_PSEUDONYM]);
 /* "2.25." and a UUID as a decimal number (PS3.5 B.2); a UID of the standard as it is. */
 int identity_uid(const struct identity_key *key, const char *original, char ret_uid[IDENTITY_UID]);
+/* A UUID for any text, in which nobody can find the text without the key. */
+int identity_uuid(const struct identity_key *key, const char *original,
+                  uint8_t ret_uuid[IDENTITY_UUID]);
+void identity_decimal(const uint8_t bytes[IDENTITY_UUID], char ret_text[IDENTITY_DECIMAL]);
 /* Is it one that PS3.6 could have registered: under 1.2.840.10008., with up to four digits between
  * dots?  An instance that somebody numbered under that root does not look like that. */
 bool identity_is_standard_uid(const char *uid);

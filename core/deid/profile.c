@@ -10,8 +10,6 @@
 
 #define PS315 "ps3.15-2026c.tsv"
 #define BEYOND "beyond-ps3.15.tsv"
-/* Part of the digest: raise it when the same tables come to mean something else. */
-#define ENGINE "sendit.deid 2"
 
 /* The columns of PS315, in the order of the file. */
 enum { COLUMN_BASIC, COLUMN_PATIENT = 5, COLUMN_MODIFIED_DATES = 7 };
@@ -141,19 +139,15 @@ static int build(struct deid_plan *plan, const struct code_table *ps315,
     return 0;
 }
 
-static int sum_up(struct deid_plan *plan, const struct code_table *ps315,
-                  const struct code_table *beyond)
+static int sum_up(const struct deid_plan *plan, const struct code_table *ps315,
+                  const struct code_table *beyond, struct digest *digest)
 {
-    struct digest *digest = digest_new();
-    int r = -1;
+    const uint8_t options = (uint8_t)plan->options;
 
-    if (digest && !digest_add(digest, ENGINE, sizeof(ENGINE)) &&
-        !digest_add(digest, &(uint8_t){(uint8_t)plan->options}, 1) &&
-        !digest_add(digest, ps315->text, ps315->len + 1) &&
-        !digest_add(digest, beyond->text, beyond->len + 1))
-        r = digest_hex(digest, plan->digest);
-    digest_free(digest);
-    return r;
+    return digest_add(digest, &options, 1) || digest_add(digest, ps315->text, ps315->len + 1) ||
+                   digest_add(digest, beyond->text, beyond->len + 1)
+               ? -1
+               : 0;
 }
 
 static int read_names(const char *const *profiles, unsigned *ret_options, struct err *err)
@@ -200,50 +194,24 @@ static int load(const char *filters, const char *name, const char *const *column
     return r;
 }
 
-int deid_compile(const char *const *profiles, const char *const *recipes, const char *filters,
-                 struct deid_plan **ret_plan, struct err *err)
+int profile_build(struct deid_plan *plan, const char *const *profiles, const char *filters,
+                  struct digest *digest, struct err *err)
 {
     struct code_table ps315 = {0}, beyond = {0};
-    struct deid_plan *plan;
     int r = -1;
 
-    if (recipes && recipes[0])
-        return err_set(err, ERR_REFUSED, "recipes are not there yet; take \"%.64s\" out",
-                       recipes[0]);
-    if (!is_vr(dicom_vr(0x00100020), "LO"))
-        return err_set(err, ERR_REFUSED,
-                       "DCMTK finds no data dictionary; install it or set DCMDICTPATH");
-    plan = calloc(1, sizeof(*plan));
-    if (!plan)
-        return err_set(err, ERR_PLACE, "no memory for the rules of PS3.15");
     if (read_names(profiles, &plan->options, err) ||
         load(filters, PS315, ps315_columns, &ps315, err) ||
         load(filters, BEYOND, beyond_columns, &beyond, err) || build(plan, &ps315, &beyond, err))
         goto out;
-    if (sum_up(plan, &ps315, &beyond)) {
+    plan->has_profile = true;
+    r = sum_up(plan, &ps315, &beyond, digest);
+    if (r)
         err_set(err, ERR_REFUSED, "the rules of PS3.15 have no digest: OpenSSL failed");
-        goto out;
-    }
-    *ret_plan = plan;
-    plan = NULL;
-    r = 0;
 out:
     code_table_free(&ps315);
     code_table_free(&beyond);
-    deid_free(plan);
     return r;
-}
-
-void deid_free(struct deid_plan *plan)
-{
-    if (plan)
-        free(plan->rules);
-    free(plan);
-}
-
-const char *deid_digest(const struct deid_plan *plan)
-{
-    return plan->digest;
 }
 
 enum action plan_action(const struct deid_plan *plan, uint32_t tag)

@@ -11,6 +11,8 @@
 
 #include "base/digest.h"
 #include "deid/deid.h"
+#include "deid/filter.h"
+#include "deid/header.h"
 
 /* What becomes of an attribute; zero is no action and stops the image. */
 enum action {
@@ -39,11 +41,20 @@ struct rule {
 };
 
 struct deid_plan {
+    bool has_profile;
     struct rule *rules; /* sorted by tag */
     size_t n_rules;
     unsigned options;
+    struct names *names;   /* what follows is NULL without recipes */
+    struct recipe *recipe; /* all of them, merged */
+    struct header *header; /* NULL without header rules */
+    struct filter *filter;
     char digest[DIGEST_HEX];
 };
+
+/* The rules of PS3.15; what they are made of is added to `digest`. */
+int profile_build(struct deid_plan *plan, const char *const *profiles, const char *filters,
+                  struct digest *digest, struct err *err);
 
 /* ACT_JUDGE for a tag that no rule names.  Groups that go whole are not in the rules. */
 enum action plan_action(const struct deid_plan *plan, uint32_t tag);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "services/table.h"
 
 #define MAX_NAMES 64 /* of profiles, and of recipes */
@@ -42,6 +43,32 @@ static sendit_result because(struct sendit_why *why, sendit_result result, const
     return result;
 }
 
+/* Paths become absolute: they are relative to the folder of pipeline.json.  NULL without memory;
+ * free_paths() ends it. */
+static char **make_paths(const struct host *host, const char *const *recipes)
+{
+    const char *folder = host->env->plan && host->env->plan->folder ? host->env->plan->folder : "";
+    char **paths = calloc(MAX_NAMES + 1, sizeof(*paths));
+
+    for (size_t i = 0; paths && recipes && recipes[i]; i++) {
+        paths[i] = strchr(recipes[i], '/') ? file_join(folder, recipes[i]) : strdup(recipes[i]);
+        if (!paths[i]) {
+            while (i--)
+                free(paths[i]);
+            free(paths);
+            return NULL;
+        }
+    }
+    return paths;
+}
+
+static void free_paths(char **paths)
+{
+    for (size_t i = 0; paths && paths[i]; i++)
+        free(paths[i]);
+    free(paths);
+}
+
 /* `names` is taken. */
 static sendit_result compile_new(struct host *host, char *names, const char *const *profiles,
                                  const char *const *recipes,
@@ -49,24 +76,29 @@ static sendit_result compile_new(struct host *host, char *names, const char *con
 {
     static const char *const none[] = {NULL};
     struct sendit_deid_plan *plan = calloc(1, sizeof(*plan));
+    char **paths = make_paths(host, recipes);
     struct err err = {0};
+    sendit_result r = SENDIT_ENOMEM;
 
-    if (!plan) {
-        free(names);
-        return SENDIT_ENOMEM;
-    }
+    if (!plan || !paths)
+        goto fail;
     plan->host = host;
     plan->names = names;
-    if (deid_compile(profiles ? profiles : none, recipes ? recipes : none, host->env->filters,
+    if (deid_compile(profiles ? profiles : none, (const char *const *)paths, host->env->filters,
                      &plan->compiled, &err)) {
-        free(names);
-        free(plan);
-        return because(why, err.code == ERR_PLACE ? SENDIT_EIO : SENDIT_EINVAL, err.text);
+        r = because(why, err.code == ERR_PLACE ? SENDIT_EIO : SENDIT_EINVAL, err.text);
+        goto fail;
     }
+    free_paths(paths);
     plan->next = host->deid;
     host->deid = plan;
     *ret_plan = plan;
     return SENDIT_OK;
+fail:
+    free_paths(paths);
+    free(names);
+    free(plan);
+    return r;
 }
 
 static sendit_result compile(const struct sendit_host *handle, const char *const *profiles,
@@ -106,15 +138,45 @@ static const char *digest(const struct sendit_deid_plan *plan)
     return plan ? deid_digest(plan->compiled) : NULL;
 }
 
-/* Recipes that filter come with deid-filter; until then nobody may believe that one held. */
-static sendit_result filter(const struct sendit_deid_plan *plan, struct sendit_dataset *ds,
-                            const struct sendit_match **ret_match)
+/* May the stage have this data set edited or looked at?  Only the item in hand, and that whole. */
+static bool is_in_hand(const struct host *host, const struct sendit_dataset *ds)
 {
-    (void)ds, (void)ret_match;
-    if (plan)
-        table_misuse(plan->host, "The stage called deid->filter(), which this host does not have",
-                     NULL);
-    return SENDIT_EINVAL;
+    return host->env->object && ds == dicom_dataset(host->env->object);
+}
+
+static sendit_result filter(const struct sendit_deid_plan *plan, struct sendit_dataset *ds,
+                            const struct sendit_match **ret_match, struct sendit_why *why)
+{
+    struct host *host = plan ? table_enter(&plan->host->host) : NULL;
+    const struct sendit_match *match;
+    struct sendit_why unread = {0};
+    struct sendit_match copy;
+    sendit_result r;
+
+    if (!host)
+        return SENDIT_EINVAL;
+    if (!is_in_hand(host, ds) || !ret_match)
+        return table_misuse(host, "The stage called deid->filter() with what it does not take",
+                            NULL);
+    r = deid_filter(plan->compiled, ds, &match, why ? why : &unread);
+    if (r != SENDIT_OK)
+        return r;
+    copy = *match;
+    if (copy.n_boxes) {
+        copy.boxes = table_copy(host, match->boxes, match->n_boxes * sizeof(*match->boxes), false);
+        if (!copy.boxes)
+            return SENDIT_ENOMEM;
+    }
+    match = table_copy(host, &copy, sizeof(copy), false);
+    if (!match)
+        return SENDIT_ENOMEM;
+    *ret_match = match;
+    return SENDIT_OK;
+}
+
+static const char *variable(const struct sendit_deid_plan *plan, size_t index)
+{
+    return plan ? deid_variable(plan->compiled, index) : NULL;
 }
 
 static bool sound(const struct sendit_var *vars, size_t n_vars)
@@ -133,6 +195,7 @@ static sendit_result apply(const struct sendit_deid_plan *plan, struct sendit_da
 {
     struct host *host = plan ? table_enter(&plan->host->host) : NULL;
     struct sendit_report report = {0};
+    const struct deid_keyed keyed = {.uid = host_uid, .uuid = host_uuid, .ctx = host};
     struct sendit_why unread = {0};
     const void *copy;
     sendit_result r;
@@ -145,11 +208,10 @@ static sendit_result apply(const struct sendit_deid_plan *plan, struct sendit_da
         table_misuse(host, "The stage called deid->apply() and does not declare MUTATES", NULL);
         return SENDIT_EDENIED;
     }
-    if (!host->env->object || ds != dicom_dataset(host->env->object) || !ret_report ||
-        !sound(vars, n_vars))
+    if (!is_in_hand(host, ds) || !ret_report || !sound(vars, n_vars))
         return table_misuse(host, "The stage called deid->apply() with what it does not take",
                             NULL);
-    r = deid_apply(plan->compiled, ds, vars, n_vars, host_uid, host, &report, why);
+    r = deid_apply(plan->compiled, ds, vars, n_vars, &keyed, &report, why);
     if (r != SENDIT_OK) {
         if (!why->code[0])
             snprintf(why->code, sizeof(why->code), "deid.apply");
@@ -175,4 +237,4 @@ void deid_plans_free(struct host *host)
 }
 
 const struct sendit_deid host_deid = {
-    .compile = compile, .digest = digest, .filter = filter, .apply = apply};
+    .compile = compile, .digest = digest, .filter = filter, .apply = apply, .variable = variable};

@@ -145,6 +145,7 @@ void host_facts_clear(struct host_env *env);
 /* The new UID of any original, for deid.apply; lives until the next call.  It goes into the
  * crosswalk, once in a batch.  ECORRUPT if `original` is no UID. */
 sendit_result host_uid(void *ctx_host, const char *original, const char **ret_uid);
+sendit_result host_uuid(void *ctx_host, const char *original, uint8_t ret_uuid[16]);
 
 /* The tables; each NULL if the flags of `host` do not declare it. */
 extern const struct sendit_config host_config;

@@ -164,6 +164,15 @@ sendit_result host_uid(void *ctx_host, const char *original, const char **ret_ui
     return r;
 }
 
+sendit_result host_uuid(void *ctx_host, const char *original, uint8_t ret_uuid[16])
+{
+    const struct host *host = ctx_host;
+
+    if (!host->env->key)
+        return SENDIT_EDENIED;
+    return identity_uuid(host->env->key, original, ret_uuid) ? SENDIT_ENOMEM : SENDIT_OK;
+}
+
 static sendit_result uid(const struct sendit_host *handle, const char *original,
                          const char **ret_uid)
 {

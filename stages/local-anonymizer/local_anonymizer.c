@@ -214,6 +214,9 @@ static sendit_verdict check(const struct sendit_host *host, int online, struct s
     const struct sendit_deid_plan *plan;
 
     (void)online;
+    if (SENDIT_SERVICE(host, config)->list(host, "recipes")[0])
+        return sendit_because(why, SENDIT_FAIL, "ids.recipes",
+                              "Recipes on top of a profile are not there yet; take them out.");
     return compile(host, &plan, why);
 }
 

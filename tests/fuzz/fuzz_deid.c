@@ -83,6 +83,14 @@ static sendit_result map_uid(void *ctx, const char *original, const char **ret_u
     return SENDIT_OK;
 }
 
+static sendit_result make_uuid(void *ctx, const char *original, uint8_t ret_uuid[16])
+{
+    (void)ctx;
+    return identity_uuid(&key, original, ret_uuid) ? SENDIT_EINVAL : SENDIT_OK;
+}
+
+static const struct deid_keyed keyed = {.uid = map_uid, .uuid = make_uuid};
+
 /* A script, read byte by byte; zeros at its end. */
 struct script {
     const uint8_t *data;
@@ -209,7 +217,7 @@ static void run(const struct deid_plan *plan)
     if (dicom_open(dicom, path, &object, &st, &refusal))
         return; /* what DCMTK cannot parse is quarantined */
     dicom_begin(object, true);
-    result = deid_apply(plan, dicom_dataset(object), vars, 2, map_uid, NULL, &report, &why);
+    result = deid_apply(plan, dicom_dataset(object), vars, 2, &keyed, &report, &why);
     if (!result)
         check(dicom_dataset(object));
     else if (!why.code[0] || !why.text[0])

@@ -398,14 +398,16 @@ class Manual(unittest.TestCase):
               "import.output", "import.memory", "import.fact", "import.study", "file.busy",
               "file.kept", "file.replaced", "file.place", "file.template", "file.no_room",
               "batch.left", "batch.abandoned", "ids.item", "ids.entity", "ids.memory", "ids.fact",
-              "ids.profile", "pixel.memory", "pixel.passed"}
+              "ids.profile", "ids.recipes", "pixel.memory", "pixel.passed",
+              "deid.profile", "deid.header", "deid.compile", "deid.apply", "deid.memory",
+              "deid.edit"}
 
     def test_reason_codes(self):
-        pattern = r"((?:host|dicom|import|pixel|ids|file|batch)\.[a-z_]+)"
+        pattern = r"((?:host|dicom|deid|import|pixel|ids|file|batch)\.[a-z_]+)"
         with open(os.path.join(sendit.ROOT, "core", "manual", "reasons.md")) as file:
             page = set(re.findall("`" + pattern + "`", file.read()))
         source = set()
-        for folder in ("core/run", "core/dicom", "core/services", "stages"):
+        for folder in ("core/run", "core/dicom", "core/deid", "core/services", "stages"):
             for place, _, names in os.walk(os.path.join(sendit.ROOT, folder)):
                 for name in names:
                     if name.endswith((".c", ".cc")):

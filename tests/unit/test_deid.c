@@ -61,6 +61,15 @@ static sendit_result map_uid(void *ctx, const char *original, const char **ret_u
     return SENDIT_OK;
 }
 
+static sendit_result make_uuid(void *ctx, const char *original, uint8_t ret_uuid[16])
+{
+    (void)ctx, (void)original;
+    memset(ret_uuid, 0, 16);
+    return SENDIT_OK;
+}
+
+static const struct deid_keyed keyed = {.uid = map_uid, .uuid = make_uuid};
+
 /* Elements follow in the order of their tags: an object that does not keep to it is refused. */
 static void make_uids(struct maker *m)
 {
@@ -132,7 +141,7 @@ static sendit_result apply_with(struct trip *t, const struct deid_plan *with, co
     const struct sendit_var vars[] = {{"entity_id", NEW_ID}, {"jitter", jitter}};
 
     dicom_begin(t->object, true);
-    return deid_apply(with, t->ds, vars, COUNT(vars), map_uid, NULL, &t->report, &t->why);
+    return deid_apply(with, t->ds, vars, COUNT(vars), &keyed, &t->report, &t->why);
 }
 
 static void run_with(struct trip *t, const struct deid_plan *with)
@@ -873,9 +882,10 @@ static void test_unknown_but_listed(void **state)
 static sendit_result apply_failing(struct trip *t, sendit_result how)
 {
     const struct sendit_var vars[] = {{"entity_id", NEW_ID}, {"jitter", "-1"}};
+    const struct deid_keyed failing = {.uid = map_uid, .uuid = make_uuid, .ctx = &how};
 
     dicom_begin(t->object, true);
-    return deid_apply(plan, t->ds, vars, COUNT(vars), map_uid, &how, &t->report, &t->why);
+    return deid_apply(plan, t->ds, vars, COUNT(vars), &failing, &t->report, &t->why);
 }
 
 static void test_refused(void **state)
@@ -892,8 +902,7 @@ static void test_refused(void **state)
         assert_int_equal(apply_with(&t, plan, jitters[i]), SENDIT_EINVAL);
         assert_string_equal(t.why.code, "deid.vars");
     }
-    assert_int_equal(deid_apply(plan, t.ds, no_id, 1, map_uid, NULL, &t.report, &t.why),
-                     SENDIT_EINVAL);
+    assert_int_equal(deid_apply(plan, t.ds, no_id, 1, &keyed, &t.report, &t.why), SENDIT_EINVAL);
     assert_int_equal(apply_failing(&t, SENDIT_EIO), SENDIT_EIO);
     assert_string_equal(t.why.code, "deid.uid");
     assert_int_equal(apply_failing(&t, SENDIT_EINVAL), SENDIT_ECORRUPT);
@@ -907,7 +916,7 @@ static void test_refused(void **state)
     dicom_begin(t.object, false);
     assert_int_not_equal(
         deid_apply(plan, t.ds, (const struct sendit_var[]){{"entity_id", NEW_ID}, {"jitter", "-1"}},
-                   2, map_uid, NULL, &t.report, &t.why),
+                   2, &keyed, &t.report, &t.why),
         SENDIT_OK);
     end(&t);
     begin(&t);

@@ -160,7 +160,10 @@ static void test_refused_names(void **state)
     static const char *const without[] = {"retain-modified-dates", NULL};
     static const char *const unknown[] = {"basic", "retain-uids", NULL};
     static const char *const cased[] = {"Basic", NULL};
-    static const char *const recipes[] = {"dicom", NULL};
+    static const char *const absent[] = {"none-such", NULL};
+    static const char *const no_word[] = {"../dicom", NULL};
+    static const char *const dotted[] = {".", NULL};
+    static const char *const empty[] = {"", NULL};
 
     (void)state;
     refuse(NULL, NULL, FILTERS, "\"basic\" must be among");
@@ -168,7 +171,12 @@ static void test_refused_names(void **state)
     refuse(without, NULL, FILTERS, "\"basic\" must be among");
     refuse(unknown, NULL, FILTERS, "\"retain-uids\" is not there yet");
     refuse(cased, NULL, FILTERS, "\"Basic\" is not there yet");
-    refuse(only_basic, recipes, FILTERS, "recipes are not there yet");
+    refuse(without, absent, FILTERS, "\"basic\" must be among");
+    refuse(only_basic, absent, FILTERS, "deid.none-such\" cannot be read");
+    refuse(none, absent, FILTERS, "deid.none-such\" cannot be read");
+    refuse(none, no_word, FILTERS, "\"../dicom\" cannot be read");
+    refuse(none, dotted, FILTERS, "\".\" is no recipe");
+    refuse(none, empty, FILTERS, "\"\" is no recipe");
     refuse(only_basic, NULL, "/nowhere", "cannot be read");
 }
 

@@ -585,8 +585,8 @@ static void deid_compiles_once(void **state)
         many[i] = "basic";
     many[65] = NULL;
     assert_fails(f, host_deid.compile(f->h, many, NULL, &untouched, &why), SENDIT_EINVAL);
-    assert_misuse(f, host_deid.filter(plan, NULL, NULL));
-    assert_int_equal(host_deid.filter(NULL, NULL, NULL), SENDIT_EINVAL);
+    assert_misuse(f, host_deid.filter(plan, NULL, NULL, NULL));
+    assert_int_equal(host_deid.filter(NULL, NULL, NULL, NULL), SENDIT_EINVAL);
 }
 
 static void deid_applies_in_hand_only(void **state)
