@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "deid/letters.h"
 
 #define BASE64_MAX (IDENTITY_KEY_MAX / 3 * 4 + 4)
 #define FILE_MAX (BASE64_MAX + 2) /* and a line end */
@@ -340,78 +341,6 @@ int identity_days(const struct identity_key *key, const char *patient, int32_t *
     return 0;
 }
 
-/* The small letter of a code point, where it has one of these alphabets. */
-static uint32_t fold(uint32_t c)
-{
-    if (c >= 0xff01 && c <= 0xff5e) /* full-width forms */
-        c -= 0xfee0;
-    if ((c >= 'A' && c <= 'Z') || (c >= 0xc0 && c <= 0xde && c != 0xd7))
-        return c + 32;
-    if (c == 0x178)
-        return 0xff;
-    if ((c >= 0x100 && c <= 0x137 && c != 0x130 && c != 0x131) || (c >= 0x14a && c <= 0x177))
-        return c | 1;
-    if (c == 0x130 || c == 0x131) /* Turkish letters i */
-        return 'i';
-    if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17e))
-        return c + (c & 1);
-    if (c == 0x386)
-        return 0x3ac;
-    if (c >= 0x388 && c <= 0x38a)
-        return c + 37;
-    if (c == 0x38c)
-        return 0x3cc;
-    if (c == 0x38e || c == 0x38f)
-        return c + 63;
-    if (c >= 0x391 && c <= 0x3ab && c != 0x3a2)
-        return c + 32;
-    if (c == 0x3c2) /* final sigma */
-        return 0x3c3;
-    if (c >= 0x400 && c <= 0x40f)
-        return c + 80;
-    if (c >= 0x410 && c <= 0x42f)
-        return c + 32;
-    if ((c >= 0x460 && c <= 0x481) || (c >= 0x48a && c <= 0x4bf) || (c >= 0x4d0 && c <= 0x52f))
-        return c | 1;
-    return c;
-}
-
-/* Two bytes of UTF-8 or three; what is no such character is taken byte by byte. */
-static size_t next_character(const char *text, uint32_t *ret_c)
-{
-    const unsigned char *p = (const unsigned char *)text;
-
-    if (p[0] >= 0xc2 && p[0] < 0xe0 && (p[1] & 0xc0) == 0x80) {
-        *ret_c = (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f);
-        return 2;
-    }
-    if (p[0] >= 0xe0 && p[0] < 0xf0 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80) {
-        *ret_c = (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
-        return 3;
-    }
-    *ret_c = p[0];
-    return 1;
-}
-
-static void add_character(struct buf *out, uint32_t c)
-{
-    char utf8[3];
-
-    if (c < 0x80) {
-        utf8[0] = (char)c;
-        buf_add(out, utf8, 1);
-    } else if (c < 0x800) {
-        utf8[0] = (char)(0xc0 | c >> 6);
-        utf8[1] = (char)(0x80 | (c & 0x3f));
-        buf_add(out, utf8, 2);
-    } else {
-        utf8[0] = (char)(0xe0 | c >> 12);
-        utf8[1] = (char)(0x80 | (c >> 6 & 0x3f));
-        utf8[2] = (char)(0x80 | (c & 0x3f));
-        buf_add(out, utf8, 3);
-    }
-}
-
 /* Blanks at either end of what is left after the "-" went do not count either. */
 static void add_normalized(struct buf *out, const char *text)
 {
@@ -419,18 +348,18 @@ static void add_normalized(struct buf *out, const char *text)
 
     while (*text) {
         uint32_t c;
-        size_t n = next_character(text, &c);
+        size_t n = letters_next(text, strlen(text), &c);
 
         if (n == 1 && c >= 0x80) {
             buf_add(out, text, 1);
         } else {
-            c = fold(c);
+            c = letters_small(c);
             if (c == '\\')
                 c = '/';
             if (c == '\t' || c == '\r' || c == '\n' || c == 0x3000)
                 c = ' ';
             if (c != '-' && !(c == ' ' && out->len == from))
-                add_character(out, c);
+                letters_add(out, c);
         }
         text += n;
     }

@@ -3,7 +3,9 @@
  * traces.h - what names the patient, the study or the place in one object, to find it again where
  * it does not belong: a name in the maker's field, an accession number in a label.
  *
- * Collected by a walk before the first edit: each part of a name, identifiers, addresses, dates.
+ * Collected before the first edit: each part of a name, identifiers, addresses, dates, the UIDs of
+ * the image; those of the top level first.  Case, accents and what stands between letters do not
+ * hide them.
  * A second line behind the rules, and no proof: what an object says nowhere else is not found.
  */
 #ifndef SENDIT_DEID_TRACES_H
@@ -19,7 +21,7 @@
 #define TRACE_LENGTH 64 /* bytes of one; longer ones are cut */
 
 struct trace {
-    char text[TRACE_LENGTH]; /* ASCII letters small; not NUL-terminated */
+    char text[TRACE_LENGTH]; /* small letters without accents; not NUL-terminated */
     unsigned char len;
     bool anywhere; /* counts inside a word, too */
 };
