@@ -7,6 +7,10 @@ function(sendit_stage name)
   set_target_properties(stage_${name} PROPERTIES PREFIX "" OUTPUT_NAME ${name}
     C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins.d)
+  # one exported symbol, also where headers of C++ would export their templates
+  set(script ${CMAKE_CURRENT_BINARY_DIR}/stage_${name}.map)
+  file(WRITE ${script} "{ global: sendit_stage; local: *; };\n")
+  target_link_options(stage_${name} PRIVATE "LINKER:--version-script=${script}")
   if(TARGET sendit::headers)
     target_link_libraries(stage_${name} PRIVATE sendit::headers)
   else()

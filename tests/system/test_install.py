@@ -36,6 +36,9 @@ class Install(sendit.Case):
             path = os.path.join(sendit.ROOT, name)
             copy = shutil.copytree if os.path.isdir(path) else shutil.copy
             copy(path, os.path.join(cls.source, name))
+        # of the tests only what is installed
+        shutil.copytree(os.path.join(sendit.ROOT, "tests", "out-of-tree"),
+                        os.path.join(cls.source, "tests", "out-of-tree"))
         build = os.path.join(cls.source, "build")
         cls.in_tree = os.path.join(cls.place, "in-tree")
         stage = os.path.join(cls.source, "stages", "mine")
@@ -167,6 +170,21 @@ class Install(sendit.Case):
                                      cwd=place, env=env)
         self.assertEqual(status, 0, out + err)
         self.judge(folder, "keep-axial")
+
+    def test_examples(self):
+        """Copied out of the prefix, built against it, used by it; their sources are gone."""
+        examples = os.path.join(self.folder, "examples")
+        shutil.copytree(os.path.join(self.prefix, "share", "sendit", "examples"), examples)
+        names = sorted(name for name in os.listdir(examples) if name != "README.md")
+        self.assertGreaterEqual(len(names), 3)
+        for name in names:
+            folder = os.path.join(examples, name)
+            for argv in (["cmake", "-S", ".", "-B", "build", "-DCMAKE_PREFIX_PATH=" + self.prefix],
+                         ["cmake", "--build", "build"],
+                         [self.sendit, "stages", "--plugins", "build/plugins.d", name]):
+                status, out, err = self.call(*argv, cwd=folder)
+                self.assertEqual(status, 0, out + err)
+                self.assertNotIn("warning", out + err)
 
     def test_new_stage_in_the_tree(self):
         """Built alone and with the whole, and then it ships."""

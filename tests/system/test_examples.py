@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples of tests/out-of-tree, as a site would use them: taken from an installed sendit,
+built against it in a folder of their own, tried alone, and run in a pipeline."""
+import glob
+import http.server
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import unittest
+
+import pydicom
+
+import sendit
+
+EXAMPLES = sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(
+    os.path.join(sendit.ROOT, "tests", "out-of-tree", "*", "CMakeLists.txt")))
+
+
+def call(*argv, **more):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=300, check=False, **more)
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+class Service(http.server.ThreadingHTTPServer):
+    """Answers with the statuses that it is told, in turn; the last one stays."""
+
+    daemon_threads = True
+
+    def __init__(self, *statuses, headers=()):
+        self.statuses, self.headers, self.seen = list(statuses), headers, []
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return "http://127.0.0.1:%d/v1" % self.server_address[1]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        length = int(self.headers.get("Content-Length", 0))
+        self.server.seen.append((self.path, dict(self.headers), self.rfile.read(length)))
+        statuses = self.server.statuses
+        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        self.send_response(status)
+        for name, value in self.server.headers:
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_PUT = do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+class Example(sendit.Case):
+    """The examples, built once; a site whose plugins.d has the one that a class names."""
+
+    name = None
+
+    @classmethod
+    def setUpClass(cls):
+        if not sendit.program():
+            raise AssertionError("there is no sendit: build it, or set SENDIT")
+        cls.place = tempfile.mkdtemp(prefix="sendit-examples-")
+        cls.addClassCleanup(shutil.rmtree, cls.place, ignore_errors=True)
+        cls.prefix = os.path.join(cls.place, "prefix")
+        status, out = call("cmake", "--install", os.path.dirname(sendit.program()), "--prefix",
+                           cls.prefix)
+        if status:
+            raise AssertionError(out)
+        cls.sources = os.path.join(cls.place, "examples")
+        shutil.copytree(os.path.join(cls.prefix, "share", "sendit", "examples"), cls.sources)
+        for name in [cls.name] if cls.name else EXAMPLES:
+            cls.build(name)
+
+    @classmethod
+    def build(cls, name):
+        folder = os.path.join(cls.sources, name)
+        for argv in (["cmake", "-S", ".", "-B", "build", "-DCMAKE_PREFIX_PATH=" + cls.prefix,
+                      "-DCMAKE_C_FLAGS=-Werror", "-DCMAKE_CXX_FLAGS=-Werror"],
+                     ["cmake", "--build", "build"]):
+            status, out = call(*argv, cwd=folder)
+            if status:
+                raise AssertionError("%s: %s" % (name, out[-3000:]))
+
+    def setUp(self):
+        super().setUp()
+        self.site.program = os.path.join(self.prefix, "bin", "sendit")
+        if self.name:
+            self.install(self.name)
+
+    def built(self, name):
+        return os.path.join(self.sources, name, "build", "plugins.d", name + ".so")
+
+    def install(self, name):
+        os.makedirs(self.site.path("plugins.d"), exist_ok=True)
+        shutil.copy(self.built(name), self.site.path("plugins.d"))
+
+    def use(self, at, name=None, config=None, **entry):
+        entries = self.site.stages()
+        entries.insert(at, dict(use=name or self.name, config=config or {}, **entry))
+        self.site.write_pipeline(entries, **self.more)
+
+    more = {}
+
+    def out(self):
+        return [pydicom.dcmread(path) for path in sendit.images(self.site.clean)]
+
+
+class Kit(Example):
+    """What holds for each of them."""
+
+    def test_there_are_those_that_readme_names(self):
+        with open(os.path.join(self.sources, "README.md")) as file:
+            text = file.read()
+        self.assertGreaterEqual(len(EXAMPLES), 3)
+        for name in EXAMPLES:
+            self.assertIn("[%s](%s/README.md)" % (name, name), text)
+
+    def test_their_cases(self):
+        if "test-stage" not in self.run_sendit("--help").out:
+            self.skipTest("this sendit has no test-stage")
+        for name in EXAMPLES:
+            with self.subTest(name):
+                cases = os.path.join(self.sources, name, "cases")
+                status, out = call(self.site.program, "test-stage", self.built(name), cases,
+                                   cwd=self.site.folder)
+                self.assertEqual(status, 0, out)
+                self.assertGreaterEqual(len(os.listdir(cases)), 4)
+
+    def test_they_are_seen_from_outside(self):
+        for name in EXAMPLES:
+            with self.subTest(name):
+                self.install(name)
+                self.run_sendit("stages", name)
+                one = self.run_sendit("stages", name, "--json").json
+                with open(os.path.join(self.sources, name, "README.md")) as file:
+                    readme = file.read()
+                for option in one["options"]:
+                    self.assertIn("| `%s` |" % option["name"], readme)
+                for label in one["grants"]:
+                    self.assertIn("`%s`" % label, readme)
+                self.assertFalse(one["ships"])
+
+    def test_one_symbol_is_exported(self):
+        for name in EXAMPLES:
+            status, out = call("nm", "-D", "--defined-only", self.built(name))
+            self.assertEqual(status, 0, out)
+            self.assertEqual([line.split()[-1] for line in out.splitlines()], ["sendit_stage"])
+
+    def test_the_first_is_short(self):
+        with open(os.path.join(self.sources, "hold-localizers", "hold_localizers.c")) as file:
+            self.assertLess(len(file.readlines()), 80)
+
+
+class HoldLocalizers(Example):
+    name = "hold-localizers"
+
+    def add(self):
+        self.site.add(sendit.make_image(1), "a", "1")
+        self.site.add(sendit.make_image(2, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "a", "2")
+        self.site.add(sendit.make_image(3, ImageType=None), "a", "3")
+
+    def test_held(self):
+        self.add()
+        self.use(1)
+        answer = self.run_json()
+        self.assert_counts(answer, stored=2, quarantined=1)
+        self.assert_reasons(answer, localizer__found=1)
+
+    def test_skipped_without_its_label(self):
+        """The policy of the site asks for the label, whoever edits the pipeline."""
+        self.add()
+        self.more = {"policy": {"egress_needs": ["pixels.checked", "ids.replaced", "deid.header",
+                                                 "site.no_localizer"]}}
+        self.use(1, config={"then": "skip"})
+        answer = self.run_json()
+        self.assert_counts(answer, stored=2, quarantined=1)
+        self.assertEqual([ds.get("ImageType") for ds in self.out() if "LOCALIZER" in
+                          (ds.get("ImageType") or [])], [])
+        self.site.write_pipeline(self.site.stages(), **self.more)
+        result = self.run_sendit("plan", expect=3)
+        self.assertIn("site.no_localizer", result.err)
+
+
+class ToUtf8(Example):
+    name = "to-utf8"
+
+    def test_text(self):
+        self.use(1, allow=["native"])
+        name = "M\xfcller Ger\xe4te"
+        ds = sendit.make_image(1, SpecificCharacterSet="ISO_IR 100", Manufacturer=name)
+        self.site.add(ds, "a", "1")
+        self.site.add(sendit.make_image(2), "a", "2")
+        self.assert_counts(self.run_json(), stored=2)
+        seen = {ds.get("SpecificCharacterSet"): ds.Manufacturer for ds in self.out()}
+        self.assertEqual(seen, {"ISO_IR 192": name, None: "Synthetic"})
+        raw = b"".join(open(path, "rb").read() for path in sendit.images(self.site.clean))
+        self.assertIn(name.encode("utf-8"), raw)
+
+    def test_text_that_is_not_what_it_says(self):
+        self.use(1, allow=["native"])
+        ds = sendit.make_image(1, SpecificCharacterSet="ISO_IR 192")
+        path = self.site.add(ds, "a", "1")
+        with open(path, "rb") as file:
+            data = file.read()
+        with open(path, "wb") as file:
+            file.write(data.replace(b"Synthetic", b"Synth\xe9tic"))
+        answer = self.run_json()
+        self.assert_counts(answer, quarantined=1)
+        self.assert_reasons(answer, utf8__text=1)
+
+    def test_the_site_must_allow_it(self):
+        self.use(1)
+        self.assert_one_sentence(self.run_sendit("plan", expect=3), '"native"')
+
+
+class AskConsent(Example):
+    name = "ask-consent"
+
+    def serve(self, *statuses, **more):
+        service = Service(*statuses, **more)
+        self.addCleanup(service.server_close)
+        self.addCleanup(service.shutdown)
+        self.more = {"run": {"retry_for": "10s", "workers": 1}}
+        self.use(3, config={"url": service.url}, allow=["network"])
+        return service
+
+    def test_granted(self):
+        """One question for each patient, and nothing of the image in it."""
+        service = self.serve(204)
+        for patient in (1, 2):
+            for number in (1, 2):
+                self.site.add(sendit.make_image(
+                    number, study=patient, patient="PIDCANARY%d" % patient, name="Canarybird^A",
+                    StudyDescription="Textcanary99", AccessionNumber="ACCCANARY88"),
+                    "FOLDERCANARY%d" % patient, "FILECANARY%d" % number)
+        self.assert_counts(self.run_json(), stored=4)
+        self.assertEqual(sorted(path for path, _, _ in service.seen),
+                         sorted({"/v1/" + ds.PatientID for ds in self.out()}))
+        self.assertEqual(len(service.seen), 2)
+        told = repr(service.seen).casefold()
+        for word in ("canary", sendit.UID, "19610703", "20210304", sendit.KEY[:10].casefold(),
+                     self.site.folder):
+            self.assertNotIn(word, told)
+        for _, headers, body in service.seen:
+            self.assertEqual(body, b"")
+            self.assertNotIn("Authorization", headers)
+
+    def test_refused_and_unknown(self):
+        for status, code in ((403, "consent__refused"), (404, "consent__unknown")):
+            self.site = self.new_site()
+            super().setUp()
+            self.site.add_images(2)
+            service = self.serve(status)
+            answer = self.run_json()
+            self.assert_counts(answer, quarantined=2)
+            self.assert_reasons(answer, **{code: 2})
+            self.assertEqual(len(service.seen), 1)
+
+    def test_busy_for_a_while(self):
+        service = self.serve(503, 429, 204, headers=[("Retry-After", "1")])
+        self.site.add_images(2)
+        self.assert_counts(self.run_json(), stored=2)
+        self.assertEqual(len(service.seen), 3)
+
+    def test_away(self):
+        self.site.add_images(2)
+        service = self.serve(204)
+        service.shutdown()
+        service.server_close()
+        self.more = {"run": {"retry_for": "1s", "workers": 1}}
+        self.use(3, config={"url": service.url}, allow=["network"])
+        self.run_sendit("run", expect=75)
+        self.assert_nothing_out()
+        service = self.serve(204)
+        self.assert_counts(self.run_json(), stored=2)
+
+    def test_a_token(self):
+        service = self.serve(204)
+        self.site.add_images(1)
+        self.use(3, config={"url": service.url, "token": "env:CONSENT_TOKEN"}, allow=["network"])
+        result = self.run_sendit("run", "-vv", env=dict(os.environ, CONSENT_TOKEN="Zq-secret-4711"))
+        self.assertNotIn("Zq-secret-4711", result.out + result.err)
+        self.assertEqual(service.seen[0][1].get("Authorization"), "Bearer Zq-secret-4711")
+
+    def test_a_token_that_is_not_taken(self):
+        self.serve(401)
+        self.site.add_images(1)
+        result = self.run_sendit("run", expect=1)
+        self.assertIn("status 401; check url and token", result.out + result.err)
+        self.assert_nothing_out()
+
+    def test_its_place(self):
+        """It counts as egress: before the anonymizer, and without consent, it is refused."""
+        url = {"url": "https://consent.example/v1"}
+        self.use(1, config=url, allow=["network"])
+        self.assertIn("nothing before it grants", self.run_sendit("plan", expect=3).err)
+        self.use(3, config=url)
+        self.assertIn('"network"', self.run_sendit("plan", expect=3).err)
+
+
+if __name__ == "__main__":
+    unittest.main()
