@@ -95,20 +95,21 @@ enum worker_answer worker_pause(struct worker *worker, const char *stage,
                                 const struct sendit_why *why, struct worker_end *ret_end)
 {
     const struct timespec slice = {0, 50000000};
-    int64_t now = worker_clock(), wait, until;
+    int64_t now = worker_clock(), wait, until, left;
     uint32_t doublings = worker->retry_times < 6 ? worker->retry_times : 6;
 
     if (!worker->retry_since)
         worker->retry_since = now;
     ret_end->stage = stage;
     ret_end->why = *why;
-    if (now - worker->retry_since >= worker->plan->run[PLAN_RETRY_FOR].number) {
+    left = worker->retry_since + worker->plan->run[PLAN_RETRY_FOR].number - now;
+    if (left <= 0) {
         ret_end->timed_out = true;
         return WORKER_GIVE_UP;
     }
     worker->retry_times++;
     wait = why->retry_after_s ? (int64_t)why->retry_after_s * 1000 : 500ll << doublings;
-    for (until = now + wait; worker_clock() < until;) {
+    for (until = now + (wait < left ? wait : left); worker_clock() < until;) {
         if (atomic_load(&worker->page->stop))
             return WORKER_GIVE_UP;
         nanosleep(&slice, NULL);

@@ -71,6 +71,19 @@ def check_format(_):
     return [Case("check.format", "fail" if status else "pass", text)]
 
 
+def check_abi(_):
+    status, output = call([os.path.join(ROOT, "tests", "abi", "update"), "--check"], os.environ,
+                          300)
+    if status == 77:
+        return [Case("check.abi", "skip", output.strip())]
+    return [Case("check.abi", "fail" if status else "pass", output)]
+
+
+def check_headers(_):
+    status, output = call([os.path.join(ROOT, "tests", "check-headers")], os.environ, 600)
+    return [Case("check.headers", "fail" if status else "pass", output)]
+
+
 # ---- unit tests ----
 
 def unit_program(name):
@@ -215,7 +228,8 @@ def system_names():
 
 # ---- all ----
 
-CHECKS = {"includes": check_includes, "format": check_format}
+CHECKS = {"includes": check_includes, "format": check_format, "abi": check_abi,
+          "headers": check_headers}
 
 
 def jobs_for(names, long):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checks that judge the code are judged themselves: each rule is broken once."""
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -62,6 +63,86 @@ class Includes(unittest.TestCase):
         self.accept("core/run/a.c", "/* strcpy(a, b) */ int x(void) { snprintf(a, 1, b); }\n")
         self.accept("core/run/a.c", 'const char *t = "gets(no)"; int file_system(int);\n')
         self.accept("core/run/a.c", "int x(struct s *s) { return s->system(1); }\n")
+
+
+class Headers(unittest.TestCase):
+    """tests/check-headers and tests/abi/update --check, on a copy with something changed."""
+
+    def run_check(self, check, name="stage.h", old="", new=""):
+        """(exit status, output) with `old` replaced by `new` in a header."""
+        with tempfile.TemporaryDirectory() as folder:
+            for part in ("core/include", "tests/abi"):
+                shutil.copytree(os.path.join(ROOT, part), os.path.join(folder, part))
+            path = os.path.join(folder, "core", "include", "sendit", name)
+            with open(path) as file:
+                text = file.read()
+            self.assertEqual(text.count(old) if old else 1, 1, old)
+            with open(path, "w") as file:
+                file.write(text.replace(old, new) if old else text)
+            argv = ([os.path.join(folder, "tests", "abi", "update"), "--check"] if check == "abi"
+                    else [os.path.join(ROOT, "tests", "check-headers"),
+                          os.path.join(folder, "core", "include")])
+            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  check=False)
+            if done.returncode == 77:
+                self.skipTest(done.stdout.decode().strip())
+            return done.returncode, done.stdout.decode()
+
+    def break_abi(self, name, old, new, word):
+        status, output = self.run_check("abi", name, old, new)
+        self.assertEqual(status, 1, output)
+        self.assertIn(word, output)
+        self.assertIn("run tests/abi/update and say why", output)
+
+    def test_abi_is_the_reference(self):
+        self.assertEqual(self.run_check("abi"), (0, ""))
+
+    def test_abi_changes_are_seen(self):
+        self.break_abi("stage.h", "    SENDIT_RETRY = 4 ", "    SENDIT_RETRY = 5 ",
+                       "VALUE(SENDIT_RETRY, 5)")
+        self.break_abi("stage.h", "    uint32_t magic, abi, size", "    uint32_t abi, magic, size",
+                       "AT(sendit_plugin, magic, 4)")
+        self.break_abi("stage.h", "    char text[220]; ", "    char text[224]; ",
+                       "SIZE(sendit_why, 260)")
+        self.break_abi("stage.h", "    uint64_t n_items;", "    uint64_t n_items, more;",
+                       "AT(sendit_batch, more, ")
+        self.break_abi("services.h", "    sendit_result (*put)(struct sendit_dataset *, uint32_t "
+                       "tag, const char *value);\n", "", "gone:  AT(sendit_dicom, put, ")
+        self.break_abi("services.h", "struct sendit_box {", "struct sendit_new {\n    int x;\n};\n"
+                       "struct sendit_box {", "ANCHOR(sendit_new)")
+
+    def test_abi_types_are_seen(self):
+        """No offset moves: abidiff alone sees these."""
+        if not shutil.which("abidiff"):
+            self.skipTest("abidiff is not installed")
+        self.break_abi("services.h", "int32_t *ret_days)", "int64_t *ret_days)", "sendit_ids")
+        self.break_abi("stage.h", "    int64_t (*now_ms)(", "    int32_t (*now_ms)(", "sendit_host")
+
+    def test_comments_are_no_abi(self):
+        self.assertEqual(self.run_check("abi", "services.h", "Three structs", "Three small ones"),
+                         (0, ""))
+
+    def break_headers(self, name, old, new, word):
+        status, output = self.run_check("headers", name, old, new)
+        self.assertEqual(status, 1, output)
+        self.assertIn(word, output)
+
+    def test_headers_alone(self):
+        self.break_headers("services.h", '#include "stage.h"\n', "", "sendit_result")
+
+    def test_headers_in_every_standard(self):
+        self.break_headers("stage.h", "    int32_t type;\n", "    int32_t type;\n    bool on;\n",
+                           "bool")
+
+    def test_examples(self):
+        self.break_headers("services.h", "self->dicom->erase(item->ds, ", "self->dicom->drop(item, ",
+                           "drop")
+        self.break_headers("services.h", " * Example:\n *\n *     static sendit_verdict verify(",
+                           " * As in:\n *\n *     static sendit_verdict verify(", "table originals")
+
+    def test_exceptions(self):
+        self.break_headers("stage.h", "#define SENDIT_NOTHROW noexcept", "#define SENDIT_NOTHROW",
+                           "takes a callback that may throw")
 
 
 class Hospital(unittest.TestCase):

@@ -526,6 +526,27 @@ static void retry_for_ends_a_retry(void **state)
     assert_nothing_told(f);
 }
 
+static sendit_verdict asks_for_an_hour(const struct sendit_host *host,
+                                       const struct sendit_item *item, struct sendit_why *why)
+{
+    (void)host, (void)item;
+    why->retry_after_s = 3600;
+    return sendit_because(why, SENDIT_RETRY, "mine.reason", "In an hour.");
+}
+
+/* What the stage hints at does not go beyond what the site allows. */
+static void a_long_pause_ends_with_retry_for(void **state)
+{
+    struct fixture *f = *state;
+    int64_t began = worker_clock();
+
+    f->plan.run[PLAN_RETRY_FOR].number = 100;
+    f->states[0].act = asks_for_an_hour;
+    assert_int_equal(take(f), WORKER_GIVE_UP);
+    assert_true(f->end.timed_out);
+    assert_in_range(worker_clock() - began, 100, 10000);
+}
+
 /* What was queued is another file than what is there: the ledger hears of it, and it is read. */
 static void a_changed_file_is_read_anew(void **state)
 {
@@ -863,6 +884,7 @@ int main(void)
         EACH(retry_begins_anew),
         EACH(a_stop_ends_a_retry),
         EACH(retry_for_ends_a_retry),
+        EACH(a_long_pause_ends_with_retry_for),
         EACH(a_changed_file_is_read_anew),
         EACH(a_file_that_vanished_fails),
         EACH(one_that_changes_while_it_is_read_is_held),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * sendit_dcmtk.hpp - DCMTK's own data set, for authors who write C++ (11 or later) and need what
- * the table `dicom` of services.h does not have.  Declare SENDIT_NATIVE; the site must allow it
- * ("allow": ["native"]).  Link to libdcmdata: it is the one that the host has loaded.
+ * sendit_dcmtk.hpp - DCMTK's own data set, for authors who write C++ (17 or later, as Debian's DCMTK
+ * asks for) and need what the table `dicom` of services.h does not have.  Declare SENDIT_NATIVE;
+ * the site must allow it ("allow": ["native"]).  Link to libdcmdata: it is the one that the host
+ * has loaded.
  *
  *     DcmDataset *data = sendit_native(self->dicom, item->ds);
  *     if (!data)
