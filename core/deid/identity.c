@@ -23,7 +23,8 @@
 #define FILE_MAX (BASE64_MAX + 2) /* and a line end */
 #define UID_MAX 64
 #define STANDARD_ROOT "1.2.840.10008."
-#define STANDARD_DIGITS 4 /* between dots; PS3.6 has no more */
+#define STANDARD_DIGITS 3 /* between dots; PS3.6 has no more, */
+#define STANDARD_ARCS 9   /* nor more numbers behind its root */
 
 /* HMAC of the parts, each with its NUL but the last. */
 static int sign(const struct identity_key *key, const char *purpose, const char *domain,
@@ -239,21 +240,23 @@ int identity_pseudonym(const struct identity_key *key, const char *domain, const
 
 bool identity_is_standard_uid(const char *uid)
 {
-    size_t root = strlen(STANDARD_ROOT), digits = 0;
+    size_t root = strlen(STANDARD_ROOT), arcs = 0, most = STANDARD_DIGITS;
+    const char *p = uid + root;
 
-    if (strncmp(uid, STANDARD_ROOT, root) != 0 || strlen(uid) > UID_MAX)
+    if (strncmp(uid, STANDARD_ROOT, root) != 0)
         return false;
-    for (const char *p = uid + root;; p++) {
-        if (*p >= '0' && *p <= '9') {
-            if (++digits > STANDARD_DIGITS)
-                return false;
-        } else if ((*p == '.' || !*p) && digits) {
-            digits = 0;
-        } else {
+    if (!strncmp(p, "6.1.", 4)) /* the context groups of PS3.16 are many */
+        most++;
+    for (;;) {
+        size_t digits = strspn(p, "0123456789");
+
+        if (!digits || digits > most || ++arcs > STANDARD_ARCS)
             return false;
-        }
+        p += digits;
         if (!*p)
             return true;
+        if (*p++ != '.')
+            return false;
     }
 }
 

@@ -51,8 +51,9 @@ int identity_uid(const struct identity_key *key, const char *original, char ret_
 int identity_uuid(const struct identity_key *key, const char *original,
                   uint8_t ret_uuid[IDENTITY_UUID]);
 void identity_decimal(const uint8_t bytes[IDENTITY_UUID], char ret_text[IDENTITY_DECIMAL]);
-/* Is it one that PS3.6 could have registered: under 1.2.840.10008., with up to four digits between
- * dots?  An instance that somebody numbered under that root does not look like that. */
+/* Is it one that PS3.6 could have registered: under 1.2.840.10008., with up to nine numbers of up
+ * to three digits, four for a context group?  An instance that somebody numbered under that root
+ * does not look like that. */
 bool identity_is_standard_uid(const char *uid);
 /* -IDENTITY_DAYS to -1. */
 int identity_days(const struct identity_key *key, const char *patient, int32_t *ret_days);
