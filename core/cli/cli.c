@@ -71,10 +71,13 @@ int cli_error(const struct cli *cli, const struct err *err)
     int status = err->code ? err->code : ERR_REFUSED;
 
     fflush(stdout);
-    if (cli->json)
+    if (cli->json) {
         cli_answer(json_pack("{s:o, s:i}", "error", cli_json_text(err->text), "status", status));
-    else
-        fprintf(stderr, "sendit: %s\n", err->text);
+    } else { /* it may have a word of pipeline.json or of the command line in it */
+        fputs("sendit: ", stderr);
+        table_print_safe(err->text, stderr);
+        putc('\n', stderr);
+    }
     return status;
 }
 

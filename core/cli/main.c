@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,6 +26,9 @@ int main(int argc, char **argv)
 {
     int status;
 
+    /* Another program's dictionary would let elements stay that sendit takes for unknown, and the
+     * same folder would come out differently on another machine. */
+    unsetenv("DCMDICTPATH");
     if (argc == 2 && !strcmp(argv[1], RUN_WORKER_ARGUMENT))
         return run_worker();
     if (fill_standard_files())

@@ -91,8 +91,7 @@ int deid_compile(const char *const *profiles, const char *const *recipes, const 
     const char *vr = dicom_vr(0x00100020);
 
     if (!vr || strcmp(vr, "LO") != 0)
-        return err_set(err, ERR_REFUSED,
-                       "DCMTK finds no data dictionary; install it or set DCMDICTPATH");
+        return err_set(err, ERR_REFUSED, "DCMTK finds no data dictionary; install DCMTK anew");
     plan = calloc(1, sizeof(*plan));
     digest = digest_new();
     if (!plan || !digest) {

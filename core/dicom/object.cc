@@ -384,7 +384,7 @@ struct dicom *dicom_new(const struct dicom_limits *limits, const char *scratch, 
         dcmEnableAutomaticInputDataCorrection.set(OFFalse);
         dcmEnableUnknownVRConversion.set(OFTrue);
         if (!dcmDataDict.isDictionaryLoaded()) {
-            err_set(err, ERR_PLACE, "DCMTK finds no data dictionary; is DCMDICTPATH set wrongly?");
+            err_set(err, ERR_PLACE, "DCMTK finds no data dictionary; install DCMTK anew");
             return nullptr;
         }
         dicom->limits = *limits;
