@@ -114,12 +114,18 @@ static int find_key(struct supervisor *sv)
 static int make_scratch(struct supervisor *sv)
 {
     struct dirent *entry;
-    DIR *dir;
+    DIR *dir = NULL;
+    int fd = -1;
 
     sv->scratch = file_join(sv->options->plan->state, "scratch");
-    if (!sv->scratch || (mkdir(sv->scratch, 0700) && errno != EEXIST) ||
-        !(dir = opendir(sv->scratch)))
+    /* What a link leads to is not ours to empty. */
+    if (sv->scratch && (!mkdir(sv->scratch, 0700) || errno == EEXIST))
+        fd = open(sv->scratch, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || !(dir = fdopendir(fd))) {
+        if (fd >= 0)
+            close(fd);
         return err_set(sv->err, ERR_PLACE, "the folder scratch in the state folder cannot be made");
+    }
     pool_count_left(sv);
     while ((entry = readdir(dir)))
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
