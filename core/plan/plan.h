@@ -98,6 +98,18 @@ extern const char *const plan_default_policy[];
 typedef int plan_find_fn(void *ctx, const char *name, const struct stage_file **ret_file,
                          struct err *err);
 
+/* What one stage alone is tried with: the object under "config" of an entry. */
+struct plan_single {
+    const struct stage_file *file;
+    const char *path; /* of the text, for messages */
+    const char *text; /* NULL: no option is given */
+    size_t text_len;
+    const char *folder; /* relative paths are taken from here; absolute */
+};
+/* A plan of one stage, as `sendit test-stage` needs it: options are judged as in a pipeline; order,
+ * policy and consent are not asked. */
+int plan_single(const struct plan_single *single, struct plan **ret_plan, struct err *err);
+
 int plan_build(const struct plan_request *request, plan_find_fn *find, void *ctx,
                struct plan **ret_plan, struct err *err);
 void plan_free(struct plan *plan);
