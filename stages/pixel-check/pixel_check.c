@@ -96,6 +96,7 @@ struct sendit_stage_state {
     const struct sendit_files *files;
     const struct sendit_metrics *metrics;
     int strict, pass[N_FINDINGS];
+    int starved;       /* the host had no memory for something about the image in hand */
     uint64_t n_passed; /* of the batch in hand, unchecked */
 };
 
@@ -128,24 +129,27 @@ static const struct sendit_option options[] = {
 /* ---- what the header says ---- */
 
 /* An element that cannot be read as text reads as `odd`, one that is not there as "". */
-static const char *text(const struct sendit_stage_state *self, struct sendit_dataset *ds,
-                        uint32_t tag, const char *odd)
+static const char *text(struct sendit_stage_state *self, struct sendit_dataset *ds, uint32_t tag,
+                        const char *odd)
 {
     const char *value;
     sendit_result r = self->dicom->get(ds, tag, &value);
 
     if (r == SENDIT_OK)
         return value;
+    self->starved |= r == SENDIT_ENOMEM;
     return r == SENDIT_EABSENT ? "" : odd;
 }
 
 /* Pixel data that stays on disk has no bytes to show: it is there unless it is absent. */
-static int has(const struct sendit_stage_state *self, struct sendit_dataset *ds, uint32_t tag)
+static int has(struct sendit_stage_state *self, struct sendit_dataset *ds, uint32_t tag)
 {
     const void *value;
     size_t length;
+    sendit_result r = self->dicom->bytes(ds, tag, &value, &length);
 
-    return self->dicom->bytes(ds, tag, &value, &length) != SENDIT_EABSENT;
+    self->starved |= r == SENDIT_ENOMEM;
+    return r != SENDIT_EABSENT;
 }
 
 /* Is one of several values `word`, in any case and padding? */
@@ -181,7 +185,7 @@ static int is_plain_no(const char *value)
 }
 
 /* Any element of the module SC Equipment: film that was scanned, frames that were grabbed. */
-static int is_secondary(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+static int is_secondary(struct sendit_stage_state *self, struct sendit_dataset *ds,
                         const char *sop_class)
 {
     static const uint32_t tags[] = {TAG_CONVERSION_TYPE, 0x00181010u, 0x00181012u, 0x00181014u,
@@ -195,7 +199,7 @@ static int is_secondary(const struct sendit_stage_state *self, struct sendit_dat
     return 0;
 }
 
-static int is_screen_save(const struct sendit_stage_state *self, struct sendit_dataset *ds)
+static int is_screen_save(struct sendit_stage_state *self, struct sendit_dataset *ds)
 {
     const char *type = text(self, ds, TAG_IMAGE_TYPE, "SCREEN SAVE");
 
@@ -206,7 +210,7 @@ static int is_screen_save(const struct sendit_stage_state *self, struct sendit_d
 }
 
 /* Ultrasound, endoscopy, and whatever was taken with visible light. */
-static int shows_names(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+static int shows_names(struct sendit_stage_state *self, struct sendit_dataset *ds,
                        const char *sop_class)
 {
     static const char *const modalities[] = {"US", "ES", "XC", "GM"};
@@ -223,8 +227,8 @@ static int shows_names(const struct sendit_stage_state *self, struct sendit_data
 }
 
 /* A count in the header; 0 for none, and for what is no count. */
-static uint64_t count(const struct sendit_stage_state *self, struct sendit_dataset *ds,
-                      uint32_t tag, const char *absent)
+static uint64_t count(struct sendit_stage_state *self, struct sendit_dataset *ds, uint32_t tag,
+                      const char *absent)
 {
     const char *value = text(self, ds, tag, "");
     char *end;
@@ -237,7 +241,7 @@ static uint64_t count(const struct sendit_stage_state *self, struct sendit_datas
 }
 
 struct pixels {
-    const struct sendit_stage_state *self;
+    struct sendit_stage_state *self;
     uint32_t tag; /* 0 without any */
     uint64_t length;
     uint64_t offset;  /* the largest of an Extended Offset Table */
@@ -307,7 +311,7 @@ static int is_native(const char *syntax)
 }
 
 /* Bytes of the pixels, by the header; 0 if it does not say. */
-static uint64_t wanted_length(const struct sendit_stage_state *self, struct sendit_dataset *ds)
+static uint64_t wanted_length(struct sendit_stage_state *self, struct sendit_dataset *ds)
 {
     const char *colours = text(self, ds, TAG_PHOTOMETRIC, "");
     uint64_t n = count(self, ds, TAG_SAMPLES, "1");
@@ -324,7 +328,7 @@ static uint64_t wanted_length(const struct sendit_stage_state *self, struct send
 }
 
 /* What stands behind the last pixel is shown by no viewer, and could be anything. */
-static int has_wrong_length(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+static int has_wrong_length(struct sendit_stage_state *self, struct sendit_dataset *ds,
                             const struct pixels *pixels)
 {
     uint64_t wanted = wanted_length(self, ds);
@@ -333,7 +337,7 @@ static int has_wrong_length(const struct sendit_stage_state *self, struct sendit
 }
 
 /* Findings about what stands beside the pixels of a compressed image. */
-static unsigned look_into_stream(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+static unsigned look_into_stream(struct sendit_stage_state *self, struct sendit_dataset *ds,
                                  const char *syntax)
 {
     const struct sendit_file *file;
@@ -356,7 +360,7 @@ static unsigned look_into_stream(const struct sendit_stage_state *self, struct s
 }
 
 /* Findings about the pixel data itself. */
-static unsigned look_at_pixels(const struct sendit_stage_state *self, struct sendit_dataset *ds)
+static unsigned look_at_pixels(struct sendit_stage_state *self, struct sendit_dataset *ds)
 {
     const char *syntax = text(self, ds, TAG_TRANSFER_SYNTAX, "");
     struct pixels pixels = {.self = self};
@@ -415,7 +419,7 @@ static sendit_verdict begin(struct sendit_stage_state *self, const struct sendit
 }
 
 /* The findings about an image, one bit each. */
-static sendit_verdict look(const struct sendit_stage_state *self, struct sendit_dataset *ds,
+static sendit_verdict look(struct sendit_stage_state *self, struct sendit_dataset *ds,
                            unsigned *ret_found, struct sendit_why *why)
 {
     const char *sop_class, *burned_in;
@@ -463,8 +467,12 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
                               struct sendit_why *why)
 {
     unsigned found = 0;
-    sendit_verdict verdict = look(self, item->ds, &found, why);
+    sendit_verdict verdict;
 
+    self->starved = 0;
+    verdict = look(self, item->ds, &found, why);
+    if (self->starved)
+        return sendit_because(why, SENDIT_RETRY, "pixel.memory", "There is no memory.");
     if (verdict != SENDIT_PASS || !found)
         return verdict;
     for (int i = 0; i < N_FINDINGS; i++) {
