@@ -31,6 +31,9 @@ struct cli {
     const char *because;  /* --because TEXT, or NULL */
     const char **vouches; /* --vouch LABEL, in order */
     size_t n_vouches;
+    /* Of `sendit test-stage`: --update, --gdb, --config FILE, and what --gdb starts. */
+    bool update, gdb, in_process;
+    const char *config;
     bool paths;  /* --paths: show names of files, to the owner of the state folder */
     int verbose; /* -v counts up, -q down */
     char **args; /* what is left, ended by NULL */
@@ -45,7 +48,8 @@ enum {
     CLI_SCHEMA = 1 << 2,
     CLI_ALL = 1 << 3,
     CLI_BECAUSE = 1 << 4,
-    CLI_VOUCH = 1 << 5
+    CLI_VOUCH = 1 << 5,
+    CLI_TEST = 1 << 6
 };
 
 struct cli_command {
@@ -61,8 +65,8 @@ struct cli_command {
 };
 
 /* One per file core/cli/NAME.c; all stand in cli_commands[], in the order of `sendit --help`. */
-extern const struct cli_command cli_run, cli_plan, cli_check, cli_stages, cli_new_stage, cli_status,
-    cli_log, cli_quarantine, cli_retry;
+extern const struct cli_command cli_run, cli_plan, cli_check, cli_stages, cli_new_stage,
+    cli_test_stage, cli_status, cli_log, cli_quarantine, cli_retry;
 extern const struct cli_command *const cli_commands[];
 
 /* Parse and run: what main() returns. */

@@ -22,6 +22,10 @@ const struct cli_option cli_options[] = {
      "answer for a label that the holding stage grants; may stand several times"},
     {0, "paths", NULL, CLI_PATHS, "show paths of originals, to the owner of the state folder"},
     {0, "schema", NULL, CLI_SCHEMA, "print the JSON Schema of pipeline.json, for editors"},
+    {0, "config", "FILE", CLI_TEST, "the options of what is tried without a case of its own"},
+    {0, "update", NULL, CLI_TEST, "write what was found into expect.json"},
+    {0, "gdb", NULL, CLI_TEST, "run one case in the debugger"},
+    {0, "in-process", NULL, CLI_TEST, NULL}, /* for --gdb */
     {0, "json", NULL, 0, "answer in JSON"},
     {'v', "verbose", NULL, 0, "more log lines on stderr; twice for a line per image"},
     {'q', "quiet", NULL, 0, "fewer; twice for none"},
@@ -99,6 +103,14 @@ static int apply(struct parse *parse, const struct cli_option *option, const cha
         cli->vouches[cli->n_vouches++] = value;
     else if (!strcmp(option->name, "paths"))
         cli->paths = true;
+    else if (!strcmp(option->name, "config"))
+        cli->config = value;
+    else if (!strcmp(option->name, "update"))
+        cli->update = true;
+    else if (!strcmp(option->name, "gdb"))
+        cli->gdb = true;
+    else if (!strcmp(option->name, "in-process"))
+        cli->in_process = true;
     else if (!strcmp(option->name, "schema"))
         cli->schema = true;
     else if (!strcmp(option->name, "json"))

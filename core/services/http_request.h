@@ -42,6 +42,8 @@ void http_body_fini(struct http_body *body);
  * misuse, said so, and EINVAL. */
 sendit_result http_request_copy(struct host *host, const struct sendit_http_request *given,
                                 struct sendit_http_request *ret_request);
+/* May the stage ask this URL?  http_url_check() without what curl made of it. */
+sendit_result http_request_allowed(const struct plan_stage *stage, const char *url);
 /* "Authorization: ..." from a SECRET; nothing is added if the site left it out.  Whoever gave
  * `out` wipes it. */
 sendit_result http_request_auth(struct host *host, const char *option, struct buf *out);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "services/http_request.h"
+
 void http_origin_fini(struct http_origin *origin)
 {
     curl_free(origin->scheme);
@@ -114,5 +116,18 @@ sendit_result http_url_check(const struct plan_stage *stage, const char *text, C
     }
     *ret_url = url;
     *ret_origin = origin;
+    return SENDIT_OK;
+}
+
+sendit_result http_request_allowed(const struct plan_stage *stage, const char *url)
+{
+    struct http_origin origin;
+    CURLU *parsed;
+    sendit_result r = http_url_check(stage, url, &parsed, &origin);
+
+    if (r != SENDIT_OK)
+        return r;
+    http_origin_fini(&origin);
+    curl_url_cleanup(parsed);
     return SENDIT_OK;
 }

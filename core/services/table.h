@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * table.h - what the tables of services/ share; nobody else includes it.
+ * table.h - what the tables of services/ share.  Nobody else includes it but harness/, whose tables
+ * stand in for some.
  *
  * A function that is handed a host begins with table_enter(), unless services.h marks it [any]; one
  * that is handed a data set alone, with table_may_use().

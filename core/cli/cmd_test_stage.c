@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sendit test-stage: one stage, tried alone, in TAP or JSON. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/table.h"
+#include "harness/case.h"
+#include "harness/harness.h"
+#include "run/run.h"
+
+struct report {
+    bool json;
+    size_t number;
+    json_t *results; /* with --json */
+    json_t *stage;
+    bool failed; /* no memory */
+};
+
+/* ---- as TAP ---- */
+
+/* Each line as a comment; what a terminal would obey is made visible. */
+static void print_comment(const char *text, const char *before)
+{
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+        char *line = strndup(text, n);
+
+        printf("# %s", before);
+        if (line)
+            table_print_safe(line, stdout);
+        putchar('\n');
+        free(line);
+        text += n + (text[n] == '\n');
+    }
+}
+
+static void planned(void *ctx, const char *stage, const char *version, size_t n)
+{
+    struct report *report = ctx;
+
+    report->stage = json_pack("{s:s, s:s}", "name", stage, "version", version);
+    if (!report->json)
+        printf("TAP version 13\n1..%zu\n# %s %s\n", n, stage, version);
+}
+
+static void print_result(const struct report *report, const struct harness_result *result)
+{
+    printf("%sok %zu - %s", result->passed ? "" : "not ", report->number, result->name);
+    if (result->skipped)
+        printf(" # SKIP %s", result->skipped);
+    if (result->updated)
+        printf(" # expect.json was written");
+    putchar('\n');
+    print_comment(result->text, "");
+    if (!result->passed && result->output[0]) {
+        puts("# what it said:");
+        print_comment(result->output, "| ");
+    }
+    fflush(stdout);
+}
+
+static void told(void *ctx, const struct harness_result *result)
+{
+    struct report *report = ctx;
+    json_t *object;
+
+    report->number++;
+    if (!report->json) {
+        print_result(report, result);
+        return;
+    }
+    object = json_pack("{s:o, s:b, s:b, s:o, s:o, s:o}", "name", cli_json_text(result->name),
+                       "passed", result->passed, "updated", result->updated, "skipped",
+                       cli_json_text(result->skipped), "text", cli_json_text(result->text),
+                       "output", cli_json_text(result->passed ? "" : result->output));
+    cli_append(report->results, object, &report->failed);
+}
+
+static int finish(const struct cli *cli, struct report *report,
+                  const struct harness_summary *summary)
+{
+    int status = summary->failed ? ERR_BATCH : 0;
+
+    if (!cli->json) {
+        printf("# %zu passed, %zu failed, %zu skipped", summary->passed, summary->failed,
+               summary->skipped);
+        printf(summary->updated ? ", %zu written\n" : "\n", summary->updated);
+        return status;
+    }
+    if (report->failed)
+        return cli_answer(NULL);
+    return cli_answer(json_pack("{s:O, s:O, s:I, s:I, s:I}", "stage", report->stage, "results",
+                                report->results, "passed", (json_int_t)summary->passed, "failed",
+                                (json_int_t)summary->failed, "skipped",
+                                (json_int_t)summary->skipped))
+               ? ERR_PLACE
+               : status;
+}
+
+/* ---- under a debugger ---- */
+
+static int debug(const struct cli *cli)
+{
+    char *argv[] = {(char[]){"gdb"},
+                    (char[]){"--args"},
+                    (char[]){"/proc/self/exe"},
+                    (char[]){"test-stage"},
+                    (char[]){"--in-process"},
+                    cli->args[0],
+                    cli->args[1],
+                    NULL};
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    struct err err = {0};
+
+    if (cli->n_args != 2 || !case_is_one(cli->args[1]))
+        return cli_usage(cli, "--gdb takes a stage and one case");
+    if (n > 0) {
+        path[n] = '\0';
+        argv[2] = path;
+    }
+    execvp(argv[0], argv);
+    err_set(&err, ERR_PLACE, "gdb cannot be started: %s; install the package gdb", strerror(errno));
+    return cli_error(cli, &err);
+}
+
+/* ---- the command ---- */
+
+/* A path, or the name of a stage in the folders that are searched; the caller frees it. */
+static char *find_stage(const struct cli *cli, struct err *err)
+{
+    const struct run_request request = {.plugins = cli->plugins, .n_plugins = cli->n_plugins};
+    const char *given = cli->args[0];
+    const struct stage_file *file;
+    struct loader *loader;
+    char *path = NULL;
+
+    if (strchr(given, '/') || strchr(given, '.'))
+        return strdup(given);
+    loader = run_loader(&request, err);
+    if (loader && !loader_find(loader, given, &file, err))
+        path = strdup(file->path);
+    loader_free(loader);
+    return path;
+}
+
+static int run(const struct cli *cli)
+{
+    struct report report = {.json = cli->json};
+    struct harness_summary summary;
+    struct harness_request request = {.cases = (const char *const *)cli->args + 1,
+                                      .n_cases = (size_t)cli->n_args - 1,
+                                      .config = cli->config,
+                                      .update = cli->update,
+                                      .in_process = cli->in_process};
+    struct err err = {.code = ERR_PLACE, .text = "no memory"};
+    char *stage, *filters;
+    int status;
+
+    if (cli->gdb)
+        return debug(cli);
+    report.results = json_array();
+    stage = find_stage(cli, &err);
+    filters = run_filters_folder();
+    request.stage = stage;
+    request.filters = filters;
+    if (!stage || !filters || !report.results ||
+        harness_run(&request, planned, told, &report, &summary, &err))
+        status = cli_error(cli, &err);
+    else
+        status = finish(cli, &report, &summary);
+    free(stage);
+    free(filters);
+    json_decref(report.results);
+    json_decref(report.stage);
+    return status;
+}
+
+const struct cli_command cli_test_stage = {
+    .name = "test-stage",
+    .usage = "test-stage STAGE.so [CASE...]",
+    .summary = "try one stage alone, without a pipeline or a network",
+    .help =
+        "Loads one stage and tries it without a pipeline, a ledger or a network: first what every\n"
+        "stage must stand (options, leaks, an empty data set, each call of the host failing in\n"
+        "turn, a retry, a stop in mid-batch), then each case. CASE is a folder with a case, or "
+        "one\n"
+        "that holds such folders. STAGE.so may be the name of a stage that is found as in a\n"
+        "pipeline.\n"
+        "\n"
+        "A case is a folder of up to four files:\n"
+        "  in.dcm, in.dump or in/   what the stage is shown; a dump is what dcmdump prints\n"
+        "  config.json              its options, as under \"config\" in pipeline.json\n"
+        "  host.json                what it finds: labels, facts, answers of a service, faults\n"
+        "  expect.json              what must come of it: verdict, code, labels, facts, tags\n"
+        "\n"
+        "The answer is in TAP version 13, what differs as a diff: \"-\" was expected, \"+\" came.\n"
+        "What the stage says is shown when it fails. Each trial has a process and a folder of its\n"
+        "own. stages/README.md has all keys of the files.\n"
+        "\n"
+        "The status is 0 if all passed and 1 if one did not.",
+    .examples = "sendit test-stage build/plugins.d/mine.so cases\ta stage and its cases\n"
+                "sendit test-stage build/plugins.d/mine.so cases --update\twrite what was found "
+                "into each expect.json\n"
+                "sendit test-stage build/plugins.d/mine.so cases/empty --gdb\tone case in the "
+                "debugger",
+    .takes = CLI_TEST,
+    .min_args = 1,
+    .max_args = -1,
+    .run = run,
+};
