@@ -108,6 +108,35 @@ def unit_names():
                   for path in glob.glob(os.path.join(ROOT, "tests", "unit", "test_*.c")))
 
 
+# ---- cases of the stages ----
+
+def stage_names():
+    return sorted(os.path.basename(os.path.dirname(path))
+                  for path in glob.glob(os.path.join(ROOT, "stages", "[!_]*", "cases")))
+
+
+def stage_cases(name):
+    """What `sendit test-stage` says about a stage that ships, in TAP."""
+    began = time.monotonic()
+    status, output = call([os.path.join(ASAN, "sendit"), "test-stage",
+                           os.path.join(ASAN, "plugins.d", name + ".so"),
+                           os.path.join(ROOT, "stages", name, "cases")], environment(), 900)
+    cases = []
+    for part in re.split(r"^(?=ok |not ok )", output, flags=re.M)[1:]:
+        how, case, skip = re.match(r"(ok|not ok) \d+ - ([^\n#]*?)(?: # SKIP ([^\n]*))?(?: #.*)?\n",
+                                   part).groups()
+        # A check that is for another kind of stage is no test that was left out.
+        if skip is None:
+            cases.append(Case("%s.%s" % (name, case), "pass" if how == "ok" else "fail", part))
+    plan = re.search(r"^1\.\.(\d+)$", output, re.M)
+    tried = len(re.findall(r"^(?:ok|not ok) ", output, re.M))
+    bad = status not in (0, 1) or not plan or int(plan.group(1)) != tried
+    if bad or status and not any(case.how == "fail" for case in cases):
+        cases.append(Case(name, "fail", "exit status %d\n%s" % (status, output)))
+    cases[-1].seconds = time.monotonic() - began
+    return cases
+
+
 # ---- fuzz targets ----
 
 def fuzz_names():
@@ -241,16 +270,18 @@ def jobs_for(names, long):
         jobs += [(system_file, (name, long)) for name in system_names()]
         jobs += [(fuzz_target, (name, seconds)) for name in fuzz_names()]
         jobs += [(unit_program, (name,)) for name in unit_names()]
+        jobs += [(stage_cases, (name,)) for name in stage_names()]
         return jobs + [(check, (None,)) for check in CHECKS.values()]
     for name in names:
         # A unit and a system test may have one name: then both are meant.
         found = [(CHECKS[name], (None,))] if name in CHECKS else []
         found += [(unit_program, (name,))] if name in unit_names() else []
         found += [(fuzz_target, (name, seconds))] if name in fuzz_names() else []
+        found += [(stage_cases, (name,))] if name in stage_names() else []
         found += [(system_file, (name, long))] if name.split(".")[0] in system_names() else []
         if not found:
             print("tests/run: there is no test %s; there are: %s" % (name, " ".join(
-                list(CHECKS) + unit_names() + fuzz_names() + system_names())))
+                list(CHECKS) + unit_names() + stage_names() + fuzz_names() + system_names())))
             return None
         jobs += found
     return jobs
