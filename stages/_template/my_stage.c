@@ -43,7 +43,7 @@ static sendit_verdict my_process(struct sendit_stage_state *self, const struct s
     const char *modality;
     sendit_result r = self->dicom->get(item->ds, self->modality, &modality);
 
-    if (r == SENDIT_EABSENT)
+    if (r == SENDIT_EABSENT || (r == SENDIT_OK && !*modality))
         return sendit_because(why, SENDIT_QUARANTINE, "my-stage.absent", "It has no Modality.");
     if (r != SENDIT_OK)
         return sendit_verdict_of(r);

@@ -35,7 +35,8 @@ class NewStage(sendit.Case):
     def test_what_it_writes(self):
         result = self.run_sendit("new-stage", "keep-axial")
         files = self.files("keep-axial")
-        for name in ("CMakeLists.txt", "README.md", "keep_axial.c"):
+        for name in ("CMakeLists.txt", "README.md", "keep_axial.c", "cases/held/in.dump",
+                     "cases/held/expect.json", "cases/unknown-option/config.json"):
             self.assertIn(name, files)
         for name in files:
             self.assertIn("  %s\n" % name, result.out)

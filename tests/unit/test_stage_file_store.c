@@ -134,26 +134,27 @@ static void test_templates(void **state)
 {
     static const char *const good[] = {TEMPLATE, "{instance}", "a-b_c.d/{entity}-{item}.{instance}",
                                        "{patient}{instance}.dcm"};
-    static const char *const bad[] = {"",
-                                      "/{instance}",
-                                      "{instance}/",
-                                      "a//{instance}",
-                                      "../{instance}",
-                                      "a/../{instance}",
-                                      "./{instance}",
-                                      ".sendit/{instance}",
-                                      "{instance",
-                                      "{Instance}",
-                                      "{name}/{instance}",
-                                      "{patient}",
-                                      "a b{instance}",
-                                      "a\\{instance}",
-                                      "{}{instance}",
-                                      "}{instance}",
-                                      "{instance}\n",
-                                      "{patient}{patient}{patient}{patient}{instance}",
-                                      "{patient}/{patient}/{patient}/{patient}/{patient}/{patient}/"
-                                      "{patient}/{patient}/{instance}"};
+    static const char *const bad[] = {
+        "",
+        "/{instance}",
+        "{instance}/",
+        "a//{instance}",
+        "../{instance}",
+        "a/../{instance}",
+        "./{instance}",
+        ".sendit/{instance}",
+        "{instance",
+        "{Instance}",
+        "{name}/{instance}",
+        "{patient}",
+        "a b{instance}",
+        "a\\{instance}",
+        "{}{instance}",
+        "}{instance}",
+        "{instance}\n",
+        "{patient}{patient}{patient}{patient}{instance}",
+        ("{patient}/{patient}/{patient}/{patient}/{patient}/{patient}/"
+         "{patient}/{patient}/{instance}")};
     char longest[STORE_NAME_MAX_TEMPLATE + 2];
 
     (void)state;
