@@ -5,6 +5,8 @@
 
 #define DIGITS "0123456789"
 #define LONGEST_NUMBER 32 /* characters; DS has 16, and some that write it more */
+#define LONGEST_INTEGER                                                                            \
+    15 /* of them before the point: more can name somebody, and measure nothing */
 #define LONGEST_UID 64
 #define DAYS_OF_90_YEARS 32873 /* rounded up */
 
@@ -146,6 +148,8 @@ static bool is_number(struct value_span span)
     if (span.len && (*span.text == '+' || *span.text == '-'))
         span = skip(span, 1);
     n = count_digits(span);
+    if (n > LONGEST_INTEGER)
+        return false;
     span = skip(span, n);
     if (span.len && *span.text == '.') {
         span = skip(span, 1);
