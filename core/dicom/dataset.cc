@@ -401,7 +401,7 @@ sendit_result Walk::pixels(struct sendit_dataset *ds, uint32_t depth)
 
     shown.tag = object->scan.pixel_tag;
     memcpy(shown.vr, object->scan.pixel_vr, 3);
-    shown.length = object->pixels == Pixels::kept ? object->scan.pixel_length : 0;
+    shown.length = object->pixels == Pixels::kept ? object->place.length : 0;
     shown.depth = depth;
     return ask(ds, &shown, nullptr, &enter);
 }

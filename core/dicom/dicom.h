@@ -124,6 +124,14 @@ sendit_result dicom_append(struct sendit_dataset *ds, uint32_t tag,
 sendit_result dicom_walk(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx);
 sendit_result dicom_json(struct sendit_dataset *ds, const char **ret_json);
 
+/* ---- sendit_pixels ---- */
+sendit_result dicom_frames(struct sendit_dataset *ds, uint32_t *ret_frames);
+sendit_result dicom_frame(struct sendit_dataset *ds, uint32_t index,
+                          const struct sendit_frame **ret_frame);
+/* The first box of a callback copies the pixel data into a scratch file, decompressed if need be:
+ * the original and what was kept before stay as they are. */
+sendit_result dicom_blank(struct sendit_dataset *ds, uint32_t index, const struct sendit_box *box);
+
 /* ---- sendit_files ---- */
 /*
  * A fresh Part 10 file: zero preamble, a new meta group with our implementation, the data set in

@@ -491,8 +491,9 @@ sendit_result text_to_bytes(struct sendit_dataset *ds, DcmEVR vr, const char *te
     return out->failed ? SENDIT_ENOMEM : SENDIT_OK;
 }
 
-/* What the dictionary says never changes, and asking it takes a lock and a hash of its own: for each
- * element of each image.  A slot is written whole or not at all; another tag may take it over. */
+/* What the dictionary says never changes, and asking it takes a lock and a hash of its own: for
+ * each element of each image.  A slot is written whole or not at all; another tag may take it over.
+ */
 DcmEVR dictionary_vr(uint32_t tag)
 {
     static std::atomic<uint64_t> memo[4096];
@@ -500,8 +501,8 @@ DcmEVR dictionary_vr(uint32_t tag)
     uint64_t known = slot.load(std::memory_order_relaxed);
 
     if (known >> 32 != tag || !known) {
-        known = static_cast<uint64_t>(tag) << 32 |
-                static_cast<uint32_t>(DcmTag(key_of(tag)).getEVR());
+        known =
+            static_cast<uint64_t>(tag) << 32 | static_cast<uint32_t>(DcmTag(key_of(tag)).getEVR());
         slot.store(known, std::memory_order_relaxed);
     }
     return static_cast<DcmEVR>(known & UINT32_MAX);

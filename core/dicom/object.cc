@@ -53,20 +53,6 @@ int refuse_errno(struct dicom_refusal *refusal)
     }
 }
 
-/* DCMTK's name of a syntax.  For encapsulated ones that it does not know any other stands in: it
- * sees no pixel data but icons, and reads and writes those alike. */
-E_TransferSyntax dcmtk_syntax(const struct scan_syntax *syntax)
-{
-    E_TransferSyntax xfer;
-
-    if (syntax->deflated || (syntax->explicit_vr && !syntax->big_endian && !syntax->encapsulated))
-        return EXS_LittleEndianExplicit;
-    if (!syntax->encapsulated)
-        return syntax->explicit_vr ? EXS_BigEndianExplicit : EXS_LittleEndianImplicit;
-    xfer = DcmXfer(syntax->uid).getXfer();
-    return xfer == EXS_Unknown || !DcmXfer(xfer).isEncapsulated() ? EXS_JPEG2000 : xfer;
-}
-
 /*
  * What may follow a deflated data set: some zeros (PS3.5 A.5 has one to make the length even), and
  * before them what gzip writes behind its data, which some files have: `trailer`.
@@ -219,6 +205,12 @@ int open_scanned(struct dicom_object *object, const struct stat *st, struct dico
         return refuse_memory(refusal);
     object->xfer = dcmtk_syntax(scan->syntax);
     object->pixels = scan->has_pixels ? Pixels::kept : Pixels::none;
+    object->place.fd = object->pixel_fd;
+    object->place.at = scan->pixel_at;
+    object->place.length = scan->pixel_length;
+    object->place.undefined = scan->pixel_undefined;
+    memcpy(object->place.vr, scan->pixel_vr, sizeof(object->place.vr));
+    object->place.syntax = scan->syntax;
     if (parse_dataset(object))
         return refuse(refusal, DICOM_QUARANTINED, "dicom.corrupt",
                       "DCMTK finds its data set broken");
@@ -245,6 +237,26 @@ int open_object(struct dicom *dicom, const char *path, struct dicom_object **ret
     return 0;
 }
 } // namespace
+
+/* DCMTK's name of a syntax.  For encapsulated ones that it does not know any other stands in: it
+ * sees no pixel data but icons, and reads and writes those alike. */
+E_TransferSyntax dcmtk_syntax(const struct scan_syntax *syntax)
+{
+    E_TransferSyntax xfer;
+
+    if (syntax->deflated || (syntax->explicit_vr && !syntax->big_endian && !syntax->encapsulated))
+        return EXS_LittleEndianExplicit;
+    if (!syntax->encapsulated)
+        return syntax->explicit_vr ? EXS_BigEndianExplicit : EXS_LittleEndianImplicit;
+    xfer = DcmXfer(syntax->uid).getXfer();
+    return xfer == EXS_Unknown || !DcmXfer(xfer).isEncapsulated() ? EXS_JPEG2000 : xfer;
+}
+
+Scratch::~Scratch()
+{
+    if (fd >= 0)
+        close(fd);
+}
 
 void *Arena::take(size_t wanted)
 {
@@ -361,6 +373,7 @@ sendit_result begin_edit(struct dicom_object *object)
     }
     if (!object->edited) {
         object->pixels_before = object->pixels;
+        object->place_before = object->place;
         if (!object->pristine)
             object->before.reset(new DcmDataset(*object->dataset));
         object->edited = true;
@@ -448,13 +461,13 @@ struct sendit_dataset *dicom_dataset(struct dicom_object *object)
 
 const char *dicom_transfer_syntax(const struct dicom_object *object)
 {
-    return object->scan.syntax->uid;
+    return object->place.syntax->uid;
 }
 
 void dicom_begin(struct dicom_object *object, bool may_edit)
 {
     object->may_edit = may_edit;
-    object->edited = object->tampered = object->native = false;
+    object->edited = object->tampered = object->native = object->place_is_fresh = false;
 }
 
 int dicom_end(struct dicom_object *object, bool keep)
@@ -475,6 +488,8 @@ int dicom_end(struct dicom_object *object, bool keep)
             buf_fini(&object->scan.head);
         } else if (edited) {
             object->pixels = object->pixels_before;
+            object->place = object->place_before;
+            object->fragments.reset();
             if (object->pristine && parse_dataset(object))
                 object->broken = true;
             if (!object->pristine) {
@@ -483,6 +498,8 @@ int dicom_end(struct dicom_object *object, bool keep)
             }
         }
         object->before.reset();
+        object->place_before = PixelPlace();
+        object->frame_bytes = std::vector<uint8_t>();
         return object->broken ? -1 : 0;
     } catch (...) {
         object->broken = true;

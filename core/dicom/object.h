@@ -62,6 +62,26 @@ struct dicom {
     std::vector<View *> kept; /* until they are dropped */
 };
 
+/* A file without a name, gone with its last user. */
+struct Scratch {
+    int fd = -1;
+    Scratch() = default;
+    ~Scratch();
+    Scratch(const Scratch &) = delete;
+    Scratch &operator=(const Scratch &) = delete;
+};
+
+/* Where the value of the pixel data lies, and the syntax that it and the whole are written in. */
+struct PixelPlace {
+    int fd = -1;
+    uint64_t at = 0, length = 0;
+    bool undefined = false; /* its length field says FFFFFFFF */
+    char vr[3] = "";
+    const struct scan_syntax *syntax = nullptr;
+    std::shared_ptr<Scratch> own; /* what fd is of, once a box was blanked */
+};
+struct Fragments;
+
 enum class Pixels { none, kept, emptied };
 
 /* A virtual file and what it stands on. */
@@ -83,10 +103,16 @@ struct dicom_object {
 
     std::unique_ptr<DcmDataset> dataset;
     Pixels pixels = Pixels::none;
+    PixelPlace place;
+    bool place_is_fresh = false;          /* made by this callback, and shown to nobody */
+    std::shared_ptr<Fragments> fragments; /* of `place`, when somebody asked for a frame */
+    struct sendit_frame frame = {};       /* the last that was shown */
+    std::vector<uint8_t> frame_bytes;
 
     /* What dicom_end(object, false) goes back to: the bytes of the scan while `pristine`. */
     std::unique_ptr<DcmDataset> before;
     Pixels pixels_before = Pixels::none;
+    PixelPlace place_before;
     bool pristine = true, may_edit = false, edited = false, tampered = false, broken = false;
 
     /* A stage may have DCMTK's object; it has it, to edit; what it has in its place, to look at. */
@@ -128,7 +154,9 @@ inline bool is_private(uint32_t tag)
 
 /* object.cc */
 int parse_dataset(struct dicom_object *object); /* from the bytes of the scan; -1 if DCMTK fails */
-int scratch_file(const struct dicom *dicom);    /* a descriptor, or -1 with errno */
+/* What DCMTK calls a syntax: how it reads and writes all but pixel data. */
+E_TransferSyntax dcmtk_syntax(const struct scan_syntax *syntax);
+int scratch_file(const struct dicom *dicom); /* a descriptor, or -1 with errno */
 /* Must come before each edit: EDENIED without permission, else keeps what end() may go back to. */
 sendit_result begin_edit(struct dicom_object *object);
 DcmItem *meta_group(struct dicom_object *object); /* NULL if the file has none */

@@ -73,7 +73,7 @@ void add_header(struct dicom_object *object, struct buf *out)
     static const char preamble[132] = {
         0,
     };
-    const char *syntax = object->scan.syntax->uid;
+    const char *syntax = object->place.syntax->uid;
     size_t group = out->len + 132 + 12;
     uint32_t length;
 
@@ -101,6 +101,7 @@ sendit_result add_elements(struct dicom_object *object, uint32_t from, uint32_t 
     std::unique_ptr<char[]> block(new char[BLOCK]);
     DcmOutputBufferStream stream(block.get(), static_cast<offile_off_t>(BLOCK));
     DcmWriteCache cache;
+    E_TransferSyntax xfer = dcmtk_syntax(object->place.syntax);
     void *made;
     offile_off_t n;
 
@@ -113,7 +114,7 @@ sendit_result add_elements(struct dicom_object *object, uint32_t from, uint32_t 
         do {
             /* without lengths of sequences: DCMTK counts them wrongly where a value inside is odd
              */
-            result = o->write(stream, object->xfer, EET_UndefinedLength, &cache);
+            result = o->write(stream, xfer, EET_UndefinedLength, &cache);
             if (result == EC_StreamNotifyClient) {
                 stream.flushBuffer(made, n);
                 buf_add(out, made, static_cast<size_t>(n));
@@ -134,15 +135,15 @@ sendit_result add_elements(struct dicom_object *object, uint32_t from, uint32_t 
 
 void add_pixel_header(struct dicom_object *object, struct buf *out)
 {
-    const struct scan *scan = &object->scan;
-    bool big = scan->syntax->big_endian, kept = object->pixels == Pixels::kept;
-    uint32_t length = !kept                   ? 0
-                      : scan->pixel_undefined ? UINT32_MAX
-                                              : static_cast<uint32_t>(scan->pixel_length);
+    const PixelPlace &place = object->place;
+    bool big = place.syntax->big_endian, kept = object->pixels == Pixels::kept;
+    uint32_t length = !kept             ? 0
+                      : place.undefined ? UINT32_MAX
+                                        : static_cast<uint32_t>(place.length);
 
-    add_tag(out, scan->pixel_tag, big);
-    if (scan->syntax->explicit_vr) {
-        buf_add(out, scan->pixel_vr, 2);
+    add_tag(out, object->scan.pixel_tag, big);
+    if (place.syntax->explicit_vr) {
+        buf_add(out, place.vr, 2);
         add_u16(out, 0, big);
     }
     add_u32(out, length, big);
@@ -263,7 +264,7 @@ sendit_result Deflater::finish(uint64_t *ret_size)
 sendit_result deflate_view(struct dicom_object *object, View *view, size_t data_from)
 {
     bool pixels = object->pixels == Pixels::kept;
-    const struct scan *scan = &object->scan;
+    const PixelPlace &place = object->place;
     uint64_t size = 0;
     sendit_result result;
 
@@ -273,7 +274,7 @@ sendit_result deflate_view(struct dicom_object *object, View *view, size_t data_
     Deflater deflater(view->fd);
     result = deflater.add(view->head.data + data_from, view->head.len - data_from, Z_NO_FLUSH);
     if (!result && pixels)
-        result = deflater.add_range(object->pixel_fd, scan->pixel_at, scan->pixel_length);
+        result = deflater.add_range(place.fd, place.at, place.length);
     if (!result && view->tail.len)
         result = deflater.add(view->tail.data, view->tail.len, Z_NO_FLUSH);
     if (!result)
@@ -306,11 +307,11 @@ sendit_result fill_view(struct dicom_object *object, View *view)
     }
     if (view->head.failed || view->tail.failed)
         return SENDIT_ENOMEM;
-    if (scan->syntax->deflated)
+    if (object->place.syntax->deflated)
         return deflate_view(object, view, data_from);
     add_part(view, view->head.data, -1, 0, view->head.len);
     if (object->pixels == Pixels::kept)
-        add_part(view, nullptr, object->pixel_fd, scan->pixel_at, scan->pixel_length);
+        add_part(view, nullptr, object->place.fd, object->place.at, object->place.length);
     add_part(view, view->tail.data, -1, 0, view->tail.len);
     return SENDIT_OK;
 }
@@ -386,7 +387,7 @@ sendit_result dicom_keep(struct sendit_dataset *ds, const struct sendit_file **r
         if (result)
             return result;
         if (view->fd < 0 && ds->object->pixels == Pixels::kept) {
-            view->fd = fcntl(ds->object->pixel_fd, F_DUPFD_CLOEXEC, 3);
+            view->fd = fcntl(ds->object->place.fd, F_DUPFD_CLOEXEC, 3);
             if (view->fd < 0) {
                 free_view(view);
                 return SENDIT_EIO;
@@ -397,6 +398,7 @@ sendit_result dicom_keep(struct sendit_dataset *ds, const struct sendit_file **r
                 view->parts[i].fd = view->fd;
         try {
             ds->object->dicom->kept.push_back(view);
+            ds->object->place_is_fresh = false;
         } catch (...) {
             free_view(view);
             throw;

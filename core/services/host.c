@@ -29,6 +29,7 @@ struct table {
 static const struct table tables[] = {
     {"sendit.config/1", 0, &host_config, sizeof(host_config)},
     {"sendit.dicom/1", SENDIT_READS | SENDIT_MUTATES, &host_dicom, sizeof(host_dicom)},
+    {"sendit.pixels/1", SENDIT_PIXELS, &host_pixels, sizeof(host_pixels)},
     {"sendit.deid/1", SENDIT_READS | SENDIT_MUTATES, &host_deid, sizeof(host_deid)},
     {"sendit.ids/1", SENDIT_IDENTIFIERS, &host_ids, sizeof(host_ids)},
     {"sendit.files/1", SENDIT_READS | SENDIT_MUTATES, &host_files, sizeof(host_files)},

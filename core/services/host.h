@@ -150,6 +150,7 @@ sendit_result host_uuid(void *ctx_host, const char *original, uint8_t ret_uuid[1
 /* The tables; each NULL if the flags of `host` do not declare it. */
 extern const struct sendit_config host_config;
 extern const struct sendit_dicom host_dicom;
+extern const struct sendit_pixels host_pixels;
 extern const struct sendit_deid host_deid;
 extern const struct sendit_ids host_ids;
 extern const struct sendit_files host_files;

@@ -46,6 +46,7 @@ class Includes(unittest.TestCase):
         self.refuse("core/run/a.c", "#include <dlfcn.h>\n", "core/load/")
         self.refuse("core/run/a.c", "#  include <sqlite3.h>\n", "core/ledger/")
         self.refuse("core/services/a.c", "#include <curl/curl.h>\n", "http*.c")
+        self.refuse("core/dicom/a.cc", "#include <openjpeg.h>\n", "codec.cc")
         self.refuse("core/deid/a.cc", "#include <dcmtk/dcmdata/dctk.h>\n", "core/dicom/*.cc")
         self.refuse("core/dicom/a.c", "#include <dcmtk/dcmdata/dctk.h>\n", "core/dicom/*.cc")
         self.refuse("core/cli/a.c", "#include <microhttpd.h>\n", "core/monitor/")
