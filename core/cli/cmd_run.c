@@ -109,15 +109,8 @@ static void show(void *ctx, const struct run_event *event)
                    "images differ.\n\n",
                    event->path, event->text);
         break;
-    case RUN_WAITING:
+    case RUN_WAITING: /* the log says so */
     case RUN_GOES_ON:
-        wipe_bar(progress);
-        if (!progress->cli->json && progress->cli->verbose >= 0)
-            fprintf(stderr,
-                    event->type == RUN_WAITING ? "waiting for room: %s\n"
-                                               : "there is room again%s\n",
-                    event->text ? event->text : "");
-        break;
     case RUN_ENDED:
         wipe_bar(progress);
         break;

@@ -17,6 +17,7 @@ static void begin_answer(struct slot *slot, int64_t result)
 
 static void send_answer(struct slot *slot)
 {
+    slot->heard = supervisor_boottime();
     if (wire_send(&slot->wire)) /* its death is noticed when its socket ends */
         log_event(LOG_DEBUG, NULL, "worker.lost", "A worker ended before it was answered.");
 }
@@ -159,6 +160,16 @@ static void give_items(struct supervisor *sv, struct slot *slot)
     send_answer(slot);
 }
 
+/* The stage that took down the last workers, or one behind it, has answered: it works. */
+static void forgive(struct supervisor *sv, const char *stage)
+{
+    const struct plan *plan = sv->options->plan;
+
+    for (size_t i = sv->faults ? (size_t)sv->fault_stage : plan->n_stages; i < plan->n_stages; i++)
+        if (!strcmp(plan->stages[i].id, stage))
+            sv->faults = 0;
+}
+
 static void decided(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
 {
     struct ledger_item item = {.batch = slot->batch.id};
@@ -172,6 +183,7 @@ static void decided(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     if (msg->bad || slot->stolen) /* that batch is done again, and decided then */
         return;
     sv->done++;
+    forgive(sv, item.stage);
     if (item.state == ITEM_WAITING) {
         sv->done--;
         if (ledger_items_unpass(sv->ledger, slot->batch.id, item.id, sv->err))
@@ -835,6 +847,7 @@ static void service_message(struct supervisor *sv, struct slot *slot, struct wir
 
 void answer_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
 {
+    slot->heard = supervisor_boottime();
     if (msg->type == WIRE_READY) {
         slot->state = slot->source ? SLOT_BUSY : SLOT_IDLE;
         sv->early_deaths = 0;

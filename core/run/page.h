@@ -25,7 +25,7 @@ struct run_page {
     _Atomic uint32_t stop;     /* nonzero: come to an end */
     _Atomic uint32_t phase;    /* enum page_phase */
     _Atomic int32_t stage;     /* index in the plan, -1: the host's own code */
-    _Atomic int64_t since_ms;  /* CLOCK_BOOTTIME at which the callback began, 0: none */
+    _Atomic int64_t since_ms;  /* CLOCK_BOOTTIME at which that began or, with PAGE_IDLE, ended */
     char item[SENDIT_ID_SIZE]; /* in hand; "" for none */
 };
 

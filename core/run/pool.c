@@ -22,7 +22,9 @@
 #include "base/log.h"
 
 #define PAGE_PREFIX "page-"
-#define END_MS 10000 /* between the end of its socket and that of a worker */
+#define END_MS 10000   /* between the end of its socket and that of a worker */
+#define START_MS 60000 /* at least, for a worker to read its setup and load the stages */
+#define SLEPT_MS 5000  /* the loop looks at its workers a few times a second */
 
 /* ---- starting ---- */
 
@@ -103,9 +105,13 @@ static struct run_page *make_page(const struct supervisor *sv, char **ret_path, 
 
     *ret_path = path;
     *ret_fd = path ? mkostemp(path, O_CLOEXEC) : -1;
-    if (*ret_fd >= 0 && !ftruncate(*ret_fd, sizeof(*page)))
+    /* With its blocks: on a full disk a write into a hole would be a crash. */
+    if (*ret_fd >= 0 && !(errno = posix_fallocate(*ret_fd, 0, sizeof(*page))))
         page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, *ret_fd, 0);
-    return page == MAP_FAILED ? NULL : page;
+    if (page == MAP_FAILED)
+        return NULL;
+    atomic_store(&page->stage, -1);
+    return page;
 }
 
 struct slot *pool_spawn(struct supervisor *sv, bool source)
@@ -119,6 +125,7 @@ struct slot *pool_spawn(struct supervisor *sv, bool source)
     wire_init(&slot->wire, -1, WIRE_ANSWERS);
     slot->pidfd = -1;
     slot->source = source;
+    slot->heard = supervisor_boottime();
     slot->page = make_page(sv, &slot->page_path, &page);
     if (!slot->page || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         goto fail;
@@ -163,20 +170,41 @@ void pool_kill(struct supervisor *sv)
         kill(slot->pid, SIGKILL);
 }
 
+/* Does it wait for us?  Then its silence is our own. */
+static bool is_waiting(const struct slot *slot)
+{
+    return slot->state == SLOT_IDLE || slot->state == SLOT_PARKED || slot->state == SLOT_CLOSING ||
+           slot->question.waits || slot->waits_for[0];
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/*
+ * A stage that hangs is at fault.  A worker that is silent outside of any callback was stopped by
+ * somebody, and is dealt with as if that had killed it.  Time in which we did not run ourselves (a
+ * machine that slept, Ctrl-Z) is nobody's.
+ */
 void pool_check_timeouts(struct supervisor *sv)
 {
     int64_t limit = sv->options->plan->run[PLAN_STAGE_TIMEOUT].number;
-    struct timespec clock;
-    int64_t now;
+    int64_t now = supervisor_boottime();
 
-    clock_gettime(CLOCK_BOOTTIME, &clock);
-    now = (int64_t)clock.tv_sec * 1000 + clock.tv_nsec / 1000000;
+    if (now - sv->looked > SLEPT_MS)
+        sv->woke = now;
+    sv->looked = now;
     for (struct slot *slot = sv->slots; slot; slot = slot->next) {
-        int64_t since = atomic_load(&slot->page->since_ms);
+        bool in_callback = atomic_load(&slot->page->phase) != PAGE_IDLE;
+        int64_t since = later(atomic_load(&slot->page->since_ms), sv->woke);
+        int64_t bound = slot->state == SLOT_STARTING ? later(limit, START_MS) : limit;
 
-        if (!since || now - since < limit || slot->timed_out)
+        if (!in_callback)
+            since = later(since, slot->heard);
+        if (is_waiting(slot) || now - since < bound)
             continue;
-        slot->timed_out = true;
+        slot->timed_out = in_callback;
         kill(slot->pid, SIGKILL);
     }
 }
@@ -247,7 +275,8 @@ static void condemn(struct supervisor *sv, struct slot *slot, const char *item, 
                                       .code = code,
                                       .text = text};
 
-        snprintf(text, sizeof(text), "The stage %s on this image, each time it was tried.", how);
+        snprintf(text, sizeof(text), "%s %s on this image, each time it was tried.",
+                 strcmp(stage, "core") ? "The stage" : "Its reader", how);
         if (ledger_item_decide(sv->ledger, &verdict, sv->err))
             supervisor_broke(sv);
         sv->done++;

@@ -79,8 +79,8 @@ static void begin_waiting(struct supervisor *sv, const char *text)
         return;
     sv->room.full = true;
     sv->room.since = supervisor_clock();
-    log_event(LOG_WARN, NULL, "room.missing", "No batch is begun: %s.", text);
     supervisor_event(sv, &event);
+    log_event(LOG_WARN, NULL, "room.missing", "No batch is begun: %s.", text);
 }
 
 static void end_waiting(struct supervisor *sv)
@@ -91,8 +91,8 @@ static void end_waiting(struct supervisor *sv)
         return;
     sv->room.full = false;
     sv->room.pause = 0;
-    log_event(LOG_INFO, NULL, "room.found", "There is room again.");
     supervisor_event(sv, &event);
+    log_event(LOG_WARN, NULL, "room.found", "There is room again: batches are begun.");
 }
 
 bool room_is_there(struct supervisor *sv)

@@ -32,6 +32,14 @@ int64_t supervisor_clock(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t supervisor_boottime(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* ---- errors and events ---- */
 
 void supervisor_fatal(struct supervisor *sv, int code, const char *text, ...)
@@ -214,6 +222,7 @@ static void send_batch(struct supervisor *sv, struct slot *slot)
     wire_put_u64(&slot->wire, slot->asks);
     wire_put_u64(&slot->wire, slot->batch.counts.waiting);
     answer_facts(sv, slot, "");
+    slot->heard = supervisor_boottime();
     if (wire_send(&slot->wire))
         log_event(LOG_DEBUG, NULL, "worker.lost", "A worker ended before it had its batch.");
 }

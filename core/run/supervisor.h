@@ -43,6 +43,7 @@ struct slot {
     bool source;
     bool timed_out; /* we killed it: stage_timeout */
     bool hung_up;   /* we killed it: it closed its socket and went on */
+    int64_t heard;  /* CLOCK_BOOTTIME ms: the last word from it, or to it */
     bool leaving;   /* it ends after its batch: worker_memory */
     bool stolen;    /* another batch has an image of its batch: do it again */
     bool asks;      /* its worker waits for an answer before it hands out an image */
@@ -97,6 +98,7 @@ struct supervisor {
     char *scratch, *filters;
     unsigned long long found, done, total, batches, known, errors;
     int64_t pending_since, progress_at;
+    int64_t looked, woke; /* CLOCK_BOOTTIME ms: last look at the workers, and after a long pause */
 };
 
 /* Set `fatal`; the first sentence stands. */
@@ -107,7 +109,8 @@ void supervisor_broke(struct supervisor *sv);
 void supervisor_commit(struct supervisor *sv); /* all so far is durable */
 void supervisor_flush(struct supervisor *sv);  /* all so far outlives the supervisor */
 void supervisor_event(struct supervisor *sv, const struct run_event *event);
-int64_t supervisor_clock(void); /* CLOCK_MONOTONIC in ms */
+int64_t supervisor_clock(void);    /* CLOCK_MONOTONIC in ms */
+int64_t supervisor_boottime(void); /* CLOCK_BOOTTIME in ms, the clock of the page */
 
 /* pool.c */
 struct slot *pool_spawn(struct supervisor *sv, bool source);

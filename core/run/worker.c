@@ -40,8 +40,8 @@ int64_t worker_clock(void)
 void worker_enter(struct worker *worker, struct worker_stage *stage, enum page_phase phase)
 {
     atomic_store(&worker->page->stage, stage ? stage->index : -1);
+    atomic_store(&worker->page->since_ms, worker_clock()); /* first: it is read last */
     atomic_store(&worker->page->phase, (uint32_t)phase);
-    atomic_store(&worker->page->since_ms, worker_clock());
     if (stage)
         host_enter(&stage->host);
 }
@@ -75,7 +75,7 @@ void worker_leave(struct worker *worker, struct worker_stage *stage)
         host_leave(&stage->host);
         worker->is_full = worker->is_full || stage->host.forked;
     }
-    atomic_store(&worker->page->since_ms, 0);
+    atomic_store(&worker->page->since_ms, worker_clock());
     atomic_store(&worker->page->phase, PAGE_IDLE);
     atomic_store(&worker->page->stage, -1);
 }
@@ -113,6 +113,7 @@ enum worker_answer worker_pause(struct worker *worker, const char *stage,
         if (atomic_load(&worker->page->stop))
             return WORKER_GIVE_UP;
         nanosleep(&slice, NULL);
+        atomic_store(&worker->page->since_ms, worker_clock()); /* it waits: it does not hang */
     }
     return WORKER_WENT;
 }

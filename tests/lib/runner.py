@@ -60,8 +60,8 @@ def check_includes(_):
 def check_format(_):
     files = sorted(glob.glob(ROOT + "/core/**/*.[ch]", recursive=True) +
                    glob.glob(ROOT + "/core/dicom/*.cc") + glob.glob(ROOT + "/stages/*/*.c") +
-                   glob.glob(ROOT + "/tests/*/*.[ch]") +
-                   glob.glob(ROOT + "/tests/out-of-tree/*/*.c*"))
+                   glob.glob(ROOT + "/tests/**/*.[ch]", recursive=True) +
+                   glob.glob(ROOT + "/tests/out-of-tree/*/*.cc"))
     if not shutil.which("clang-format"):
         return [Case("check.format", "skip", "clang-format is not installed")]
     status, output = call(["clang-format", "--dry-run", "-Werror"] + files, os.environ, 300)
