@@ -3,8 +3,8 @@
  * tests/abi/update holds that none is missing. */
 #include <sendit/stage.h>
 
-#define ANCHOR(name) \
-    extern const struct name *anchor_##name; \
+#define ANCHOR(name)                                                                               \
+    extern const struct name *anchor_##name;                                                       \
     const struct name *anchor_##name
 
 ANCHOR(sendit_option);

@@ -13,7 +13,7 @@
 
 #if UINTPTR_MAX == UINT64_MAX
 #define SIZE(name, size) _Static_assert(sizeof(struct name) == (size), #name " has another size");
-#define AT(name, member, offset) \
+#define AT(name, member, offset)                                                                   \
     _Static_assert(offsetof(struct name, member) == (offset), #name "." #member " has moved");
 #define VALUE(name, value) _Static_assert((name) == (value), #name " has another value");
 #include "../abi/layout.inc"
