@@ -307,6 +307,8 @@ static int answer(const struct cli *cli, struct job *job)
     printf("\nBuild it, then run its cases:\n  cmake -S %s -B %s/build", job->folder, job->folder);
     print_where(job);
     printf("\n  cmake --build %s/build\n", job->folder);
+    printf("  sendit test-stage %s/build/plugins.d/%s.so %s/cases\n", job->folder, job->name,
+           job->folder);
     return 0;
 }
 

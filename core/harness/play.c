@@ -274,6 +274,8 @@ static int call_item(struct play *play, const struct play_item *item, struct dic
         return -1;
     make_once(play, item->id, once);
     dicom_begin(object, (play->stage->plugin->flags & SENDIT_MUTATES) != 0);
+    if (play->stage->plugin->flags & SENDIT_NATIVE)
+        dicom_allow_native(object);
     enter(play, "process", item->id, &answer->why);
     answer->verdict = play->stage->plugin->process(play->self, &shown, &answer->why);
     leave(play);

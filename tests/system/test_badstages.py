@@ -461,6 +461,20 @@ class Native(Run):
         self.assert_counts(self.run_native("native-looks", "edit"), stored=3)
         self.assertEqual(self.descriptions(), {None})
 
+    def test_alone_it_has_the_same(self):
+        """`sendit test-stage` gives it, too."""
+        case = self.site.path("case")
+        os.mkdir(case)
+        with open(os.path.join(case, "in.dump"), "w") as file:
+            file.write("(0008,0016) UI =CTImageStorage\n(0008,0018) UI [1.2.3]\n")
+        for fixture, more in (("native", {"tags": {"SeriesDescription": "BY DCMTK"}}),
+                              ("native-looks", {})):
+            with open(os.path.join(case, "expect.json"), "w") as file:
+                json.dump(dict({"verdict": "PASS"}, **more), file)
+            result = self.site.sendit("test-stage", os.path.join(FIXTURES, fixture + ".so"), case,
+                                      env=ENV)
+            self.assertEqual(result.status, 0, str(result))
+
     def test_another_build_has_none(self):
         self.assert_reasons(self.run_native("native", "other_build"), native__none=3)
 

@@ -151,9 +151,11 @@ class Install(sendit.Case):
     def test_new_stage_by_cmake(self):
         """Every command that new-stage names, as it stands."""
         folder, out = self.new_stage()
-        commands = [line.split() for line in out.splitlines() if line.startswith("  cmake ")]
-        self.assertEqual(len(commands), 2, out)
-        for argv in commands:
+        commands = [line.split() for line in out.splitlines()
+                    if line.startswith(("  cmake ", "  sendit "))]
+        self.assertEqual(len(commands), 3, out)
+        for argv in commands + [["ctest", "--test-dir", "keep-axial/build"]]:
+            argv[0] = self.sendit if argv[0] == "sendit" else argv[0]
             status, out, err = self.call(*argv, cwd=folder)
             self.assertEqual(status, 0, out + err)
             self.assertNotIn("warning", out + err)

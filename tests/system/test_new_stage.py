@@ -53,6 +53,27 @@ class NewStage(sendit.Case):
         text = self.run_sendit("stages", "--plugins", "out/plugins.d", "keep-axial").out
         self.assertIn("the site's", text)
 
+    def test_its_cases_pass(self):
+        out = self.run_sendit("new-stage", "keep-axial").out
+        self.build("keep-axial", "-Dsendit_DIR=" + os.path.dirname(self.site.program))
+        self.assertIn("\n  sendit test-stage keep-axial/build/plugins.d/keep-axial.so "
+                      "keep-axial/cases\n", out)
+        result = self.run_sendit("test-stage", "out/plugins.d/keep-axial.so", "keep-axial/cases")
+        for case in os.listdir(self.site.path("keep-axial", "cases")):
+            self.assertRegex(result.out, r"(?m)^ok \d+ - %s$" % case)
+
+    def test_a_case_of_it_can_fail(self):
+        self.run_sendit("new-stage", "keep-axial")
+        path = self.site.path("keep-axial", "cases", "held", "in.dump")
+        with open(path) as file:
+            text = file.read()
+        with open(path, "w") as file:
+            file.write(text.replace("[OT]", "[CT]"))
+        self.build("keep-axial", "-Dsendit_DIR=" + os.path.dirname(self.site.program))
+        result = self.run_sendit("test-stage", "out/plugins.d/keep-axial.so", "keep-axial/cases",
+                                 expect=1)
+        self.assertRegex(result.out, r"(?m)^not ok \d+ - held$")
+
     def test_it_runs_in_a_pipeline(self):
         self.run_sendit("new-stage", "no-ot", "src")
         self.build("src", "-Dsendit_DIR=" + os.path.dirname(self.site.program))
