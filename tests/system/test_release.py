@@ -132,6 +132,9 @@ class Release(Visits):
         self.assertRegex(text, r"(?m)^b1 +core +quarantine\.released +Released from quarantine")
         self.run_json()
         self.assertNotIn("quarantine.released", self.run_sendit("status").out)
+        self.run_sendit("retry", "b1")  # what was said before the batch was closed is over
+        self.assertEqual([one["code"] for one in self.run_sendit("status", "--json").json["waits"]],
+                         ["batch.retried"])
 
     def test_json(self):
         self.first()
