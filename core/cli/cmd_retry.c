@@ -9,7 +9,6 @@
 
 #include "base/log.h"
 #include "cli/table.h"
-#include "deid/deid.h"
 #include "ledger/ledger.h"
 #include "run/run.h"
 
@@ -55,35 +54,6 @@ static int find_key(const struct plan *plan, struct now *now, struct err *err)
     }
     free(path);
     return now->fingerprint ? 0 : err_set(err, ERR_PLACE, "no memory");
-}
-
-/* The digest that a stage with a profile will note as deid.profile. */
-static int find_profile(const struct plan *plan, struct now *now, struct err *err)
-{
-    static const char *const none[] = {NULL};
-    char *filters = run_filters_folder();
-    int result = filters ? 0 : err_set(err, ERR_PLACE, "no memory");
-
-    for (size_t i = 0; !result && i < plan->n_stages; i++) {
-        const struct plan_stage *stage = &plan->stages[i];
-        const struct plan_value *profile, *recipes;
-        struct deid_plan *compiled = NULL;
-
-        if (!stage->enabled || !(stage->plugin->flags & SENDIT_MUTATES))
-            continue;
-        profile = plan_value(stage, "profile");
-        recipes = plan_value(stage, "recipes");
-        if (!profile || !profile->list)
-            continue;
-        result = deid_compile((const char *const *)profile->list,
-                              recipes && recipes->list ? (const char *const *)recipes->list : none,
-                              filters, &compiled, err);
-        if (!result)
-            snprintf(now->profile, sizeof(now->profile), "%s", deid_digest(compiled));
-        deid_free(compiled);
-    }
-    free(filters);
-    return result;
 }
 
 /* ---- what differs ---- */
@@ -379,11 +349,13 @@ static int run(const struct cli *cli)
 
     if (!result)
         result = cli_build(cli, NULL, 0, &loader, &plan, &err);
+    if (!result) /* what sendit run would refuse takes no batch again */
+        result = run_check(plan, 0, &err);
     retrying.now.plan = plan;
     if (!result)
         result = find_key(plan, &retrying.now, &err);
     if (!result)
-        result = find_profile(plan, &retrying.now, &err);
+        result = run_profile(plan, retrying.now.profile, &err);
     if (!result)
         result = cli_ledger_write(cli, &state, &retrying.ledger, &err);
     if (!result)

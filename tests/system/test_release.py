@@ -350,6 +350,30 @@ class Release(Visits):
             self.assertIn("nothing was run yet", self.run_sendit(*args).out)
             self.assertEqual(os.listdir(self.site.state), ["site.key"])
 
+    def test_nothing_is_told(self):
+        """Neither names of folders nor values, on no way out of these commands."""
+        for number in (1, 2, 3):
+            self.site.add(sendit.make_image(number, 7, name="Weidenbach^Rosa", patient="QX-77123",
+                                            BurnedInAnnotation="YES"), "WEIDENBACH", "R%d" % number)
+        self.run_json()
+        said = ""
+        for form in ([], ["--json"]):
+            for args, expect in ((["release", "b1-00000%d" % (1 + len(form)), "--because", WHY], 0),
+                                 (["release", "b1-000009", "--because", WHY], 2),
+                                 (["release", "b1-000003", "--because", WHY, "--vouch", "x"], 2)):
+                result = self.run_sendit("quarantine", *args, *form, expect=expect)
+                said += result.out + result.err
+        self.drop("b1-000003")
+        os.rename(os.path.join(self.site.data, "WEIDENBACH"), self.site.path("away"))
+        self.run_sendit("run", "data/study1", expect=1)
+        for args in (["retry", "b1"], ["log", "b1"], ["status"],
+                     ["quarantine", "show", "b1-000001", "b1-000003"]):
+            result = self.run_sendit(*args)
+            said += result.out + result.err
+        said += str(self.rows("SELECT * FROM audit")) + str(self.rows("SELECT * FROM release"))
+        for word in ("weidenbach", "rosa", "77123", self.site.data):
+            self.assertNotIn(word, said.lower())
+
     # ---- dropping ----
 
     def test_dropped_is_for_good(self):
@@ -538,6 +562,14 @@ class Retry(Visits):
         self.run_json()
         self.site.write_pipeline(self.site.stages()[:2])
         self.run_sendit("retry", "b1", expect=3)
+        self.assert_unchanged()
+
+    def test_a_profile_that_is_refused(self):
+        self.site.add_images(1)
+        self.run_json()
+        result = self.run_sendit("retry", "b1", "--set", "local-anonymizer.profile=basics",
+                                 expect=3)
+        self.assert_one_sentence(result, 'stage "local-anonymizer"', "basics")
         self.assert_unchanged()
 
     def test_a_key_that_is_gone_or_open(self):
