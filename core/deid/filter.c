@@ -364,27 +364,42 @@ static enum truth join(enum recipe_join how, enum truth a, enum truth b)
     return larger(a, b);
 }
 
-/* A LABEL of coordinates alone always holds. */
+/* Does what comes next still count? */
+static bool is_open(enum recipe_join how, enum truth so_far)
+{
+    return !(how == JOIN_AND && so_far == IS_FALSE) && !(how == JOIN_OR && so_far == IS_TRUE);
+}
+
+static enum truth make(struct filter *f, struct sendit_dataset *ds, size_t number)
+{
+    struct test *test = &f->tests[number];
+
+    if (test->image == f->image)
+        return test->is;
+    if (read_slot(f, &f->slots[test->slot], ds))
+        return IS_UNKNOWN;
+    test->image = f->image;
+    test->is = truth_of(&f->slots[test->slot], test->test);
+    return test->is;
+}
+
+/* Tests are joined to a line, lines to a criterion, and one criterion is enough.  A LABEL of
+ * coordinates alone always holds. */
 static enum truth holds(struct filter *f, struct sendit_dataset *ds,
                         const struct recipe_label *label, const size_t *numbers)
 {
     enum truth any = IS_FALSE, criterion = IS_FALSE, line = IS_FALSE;
     enum recipe_join how = JOIN_NEW;
+    bool counts = true;
 
     if (!label->n_tests)
         return IS_TRUE;
     for (size_t i = 0; i < label->n_tests; i++) {
         const struct recipe_test *test = &label->tests[i];
-        struct test *known = &f->tests[numbers[i]];
 
-        if (known->image != f->image) {
-            if (read_slot(f, &f->slots[known->slot], ds))
-                return IS_UNKNOWN;
-            known->image = f->image;
-            known->is = truth_of(&f->slots[known->slot], known->test);
-        }
         if (test->join != JOIN_NEW) {
-            line = join(test->join, line, known->is);
+            if (counts && is_open(test->join, line))
+                line = join(test->join, line, make(f, ds, numbers[i]));
             continue;
         }
         if (i)
@@ -392,7 +407,11 @@ static enum truth holds(struct filter *f, struct sendit_dataset *ds,
         how = test->line;
         if (how == JOIN_NEW)
             any = join(JOIN_OR, any, criterion);
-        line = known->is;
+        if (any == IS_TRUE)
+            return IS_TRUE;
+        counts = is_open(how, criterion);
+        if (counts)
+            line = make(f, ds, numbers[i]);
     }
     criterion = how == JOIN_NEW ? line : join(how, criterion, line);
     return join(JOIN_OR, any, criterion);

@@ -153,6 +153,10 @@ def fuzz_seeds(name, folder):
         if os.path.exists(os.path.join(ROOT, "pipeline.json")):
             shutil.copy(os.path.join(ROOT, "pipeline.json"), folder)
         return
+    if "recipe" in name:
+        for path in glob.glob(os.path.join(ROOT, "filters", "deid.*")):
+            shutil.copy(path, folder)
+        return
     hospital = folder + ".hospital"
     if not os.path.exists(hospital):
         subprocess.run([os.path.join(ROOT, "tests", "hospital"), hospital, "--size", "4"],
