@@ -141,6 +141,11 @@ const char *deid_variable(const struct deid_plan *plan, size_t index)
     return plan->recipe && index < plan->recipe->n_vars ? plan->recipe->vars[index] : NULL;
 }
 
+const struct sendit_match *deid_label(const struct deid_plan *plan, size_t index)
+{
+    return plan->filter ? filter_label(plan->filter, index) : NULL;
+}
+
 sendit_result deid_filter(const struct deid_plan *plan, struct sendit_dataset *ds,
                           const struct sendit_match **ret_match, struct sendit_why *why)
 {

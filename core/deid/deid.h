@@ -24,6 +24,8 @@ int deid_compile(const char *const *profiles, const char *const *recipes, const 
 void deid_free(struct deid_plan *plan);
 /* Names of the variables that the recipes ask for, by index; NULL past the end. */
 const char *deid_variable(const struct deid_plan *plan, size_t index);
+/* The LABELs of the filters, by index; NULL past the end. */
+const struct sendit_match *deid_label(const struct deid_plan *plan, size_t index);
 /* SHA-256 in hex of all that went into it. */
 const char *deid_digest(const struct deid_plan *plan);
 

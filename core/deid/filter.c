@@ -39,7 +39,8 @@ struct filter {
     size_t n_slots;
     struct test *tests; /* each once */
     size_t n_tests;
-    size_t **numbers; /* by label, over all groups: of its tests */
+    size_t **numbers;            /* by label, over all groups: of its tests */
+    struct sendit_match *labels; /* owned */
     size_t n_labels;
     uint64_t image; /* counts data sets */
     sendit_result failed;
@@ -111,6 +112,9 @@ static int intern_all(struct maker *m)
         for (size_t l = 0; l < recipe->groups[g].n_labels; l++, at++) {
             const struct recipe_label *label = &recipe->groups[g].labels[l];
 
+            f->labels[at] = (struct sendit_match){.group = recipe->groups[g].name,
+                                                  .label = label->name,
+                                                  .flagged = recipe->groups[g].kind != GROUP_WHITE};
             f->numbers[at] = calloc(label->n_tests + 1, sizeof(**f->numbers));
             if (!f->numbers[at])
                 return -1;
@@ -139,7 +143,8 @@ int filter_new(const struct recipe *recipe, struct filter **ret_filter, struct e
     f->slots = calloc(n + 1, sizeof(*f->slots));
     f->tests = calloc(n + 1, sizeof(*f->tests));
     f->numbers = calloc(f->n_labels + 1, sizeof(*f->numbers));
-    if (f->slots && f->tests && f->numbers)
+    f->labels = calloc(f->n_labels + 1, sizeof(*f->labels));
+    if (f->slots && f->tests && f->numbers && f->labels)
         r = intern_all(&m);
 out:
     map_clear(&m.slots);
@@ -164,9 +169,15 @@ void filter_free(struct filter *f)
     free(f->slots);
     free(f->tests);
     free(f->numbers);
+    free(f->labels);
     free(f->blank);
     box_list_fini(&f->boxes);
     free(f);
+}
+
+const struct sendit_match *filter_label(const struct filter *f, size_t index)
+{
+    return index < f->n_labels ? &f->labels[index] : NULL;
 }
 
 /* ---- attributes ---- */

@@ -20,6 +20,8 @@ struct filter;
 /* The recipe must live as long. */
 int filter_new(const struct recipe *recipe, struct filter **ret_filter, struct err *err);
 void filter_free(struct filter *filter);
+/* All of them, without boxes; NULL past the end. */
+const struct sendit_match *filter_label(const struct filter *filter, size_t index);
 /* EABSENT if no LABEL holds; what it points to lives until the next call.  ECORRUPT, with `why`,
  * if that cannot be known: a value that cannot be read, a pattern that takes too long, regions
  * that are not there. */

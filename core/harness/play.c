@@ -285,7 +285,8 @@ static int call_item(struct play *play, const struct play_item *item, struct dic
     answer->verdict = host_judge_item(&play->host, object, answer->verdict, &answer->why);
     answer->tries++;
     keep = answer->verdict == SENDIT_PASS && !item->drop;
-    if (dicom_end(object, keep) || host_facts_settle(&play->env, keep) != SENDIT_OK)
+    if (dicom_end(object, keep) ||
+        host_facts_settle(&play->env, keep || answer->verdict == SENDIT_SKIP) != SENDIT_OK)
         return -1;
     return 0;
 }

@@ -35,7 +35,7 @@ const struct spy_about spy_about[SPY_N] = {
     [SPY_FRAME] = {"pixels.frame", false, {SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_BLANK] = {"pixels.blank", true, {SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_COMPILE] = {"deid.compile", false, {SENDIT_EINVAL, SENDIT_EIO, SENDIT_ENOMEM}},
-    [SPY_FILTER] = {"deid.filter", false, {SENDIT_EABSENT, SENDIT_ECORRUPT, SENDIT_ENOMEM}},
+    [SPY_FILTER] = {"deid.filter", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}}, /* EABSENT is an answer */
     [SPY_APPLY] = {"deid.apply", true, {SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_PATIENT] = {"ids.patient", false, {SENDIT_EABSENT, SENDIT_ECORRUPT, SENDIT_ENOMEM}},
     [SPY_PSEUDONYM] = {"ids.pseudonym", false,
@@ -409,8 +409,22 @@ static sendit_result e_apply(const struct sendit_deid_plan *plan, struct sendit_
     return leave(&call, host_deid.apply(plan, ds, vars, n_vars, ret_report, why));
 }
 
-static const struct sendit_deid spy_deid = {
-    .compile = e_compile, .digest = e_digest, .filter = e_filter, .apply = e_apply};
+static const char *e_variable(const struct sendit_deid_plan *plan, size_t index)
+{
+    return host_deid.variable(plan, index);
+}
+
+static const struct sendit_match *e_label(const struct sendit_deid_plan *plan, size_t index)
+{
+    return host_deid.label(plan, index);
+}
+
+static const struct sendit_deid spy_deid = {.compile = e_compile,
+                                            .digest = e_digest,
+                                            .filter = e_filter,
+                                            .apply = e_apply,
+                                            .variable = e_variable,
+                                            .label = e_label};
 
 /* ---- ids, originals ---- */
 

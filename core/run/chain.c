@@ -243,7 +243,8 @@ static sendit_verdict call(struct try *try, struct worker_stage *stage, struct s
     *ret_edited = dicom_edited(try->object);
     verdict = host_judge_item(&stage->host, try->object, verdict, why);
     if (dicom_end(try->object, verdict == SENDIT_PASS) ||
-        host_facts_settle(&worker->env, verdict == SENDIT_PASS) != SENDIT_OK) {
+        host_facts_settle(&worker->env, verdict == SENDIT_PASS || verdict == SENDIT_SKIP) !=
+            SENDIT_OK) {
         snprintf(why->code, sizeof(why->code), "host.memory");
         verdict = SENDIT_RETRY;
     }

@@ -179,6 +179,11 @@ static const char *variable(const struct sendit_deid_plan *plan, size_t index)
     return plan ? deid_variable(plan->compiled, index) : NULL;
 }
 
+static const struct sendit_match *label(const struct sendit_deid_plan *plan, size_t index)
+{
+    return plan ? deid_label(plan->compiled, index) : NULL;
+}
+
 static bool sound(const struct sendit_var *vars, size_t n_vars)
 {
     if (n_vars > MAX_NAMES || (n_vars && !vars))
@@ -236,5 +241,9 @@ void deid_plans_free(struct host *host)
     }
 }
 
-const struct sendit_deid host_deid = {
-    .compile = compile, .digest = digest, .filter = filter, .apply = apply, .variable = variable};
+const struct sendit_deid host_deid = {.compile = compile,
+                                      .digest = digest,
+                                      .filter = filter,
+                                      .apply = apply,
+                                      .variable = variable,
+                                      .label = label};

@@ -400,11 +400,12 @@ class Manual(unittest.TestCase):
               "file.kept", "file.replaced", "file.place", "file.template", "file.no_room",
               "batch.left", "batch.abandoned", "ids.item", "ids.entity", "ids.memory", "ids.fact",
               "ids.profile", "ids.recipes", "pixel.memory", "pixel.passed",
+              "filter.none", "filter.recipe", "filter.memory", "filter.fact", "filter.whitelist",
               "deid.profile", "deid.header", "deid.compile", "deid.apply", "deid.memory",
               "deid.edit"}
 
     def test_reason_codes(self):
-        pattern = r"((?:host|dicom|deid|import|pixel|ids|file|batch)\.[a-z_]+)"
+        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|file|batch)\.[a-z_]+)"
         with open(os.path.join(sendit.ROOT, "core", "manual", "reasons.md")) as file:
             page = set(re.findall("`" + pattern + "`", file.read()))
         source = set()

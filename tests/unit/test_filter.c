@@ -283,8 +283,13 @@ static void test_kinds(void **state)
     }
     ask(&v, F "%filter greylist\nLABEL g\nmissing Modality\n");
     assert_int_equal(v.result, SENDIT_EABSENT);
+    assert_string_equal(deid_label(v.plan, 0)->label, "g");
+    assert_string_equal(deid_label(v.plan, 0)->group, "greylist");
+    assert_int_equal(deid_label(v.plan, 0)->flagged, 1);
+    assert_null(deid_label(v.plan, 1));
     deid_free(v.plan);
     ask(&v, F "%header\nREMOVE PatientID\n");
+    assert_null(deid_label(v.plan, 0));
     assert_int_equal(v.result, SENDIT_EABSENT);
     deid_free(v.plan);
 }
@@ -505,6 +510,75 @@ static void test_real(void **state)
     deid_free(plan);
 }
 
+static const char *verdict_of(const struct deid_plan *plan, const char *modality,
+                              const char *image_type, const char *body)
+{
+    static char label[200];
+    const struct sendit_match *match;
+    struct sendit_why why = {0};
+    struct maker m = {0};
+    sendit_result r;
+
+    make_meta(&m, EXPLICIT);
+    if (image_type)
+        make_text(&m, 0x00080008, "CS", image_type);
+    make_text(&m, 0x00080016, "UI", CT_CLASS);
+    make_text(&m, 0x00080018, "UI", "1.2.3.4");
+    make_text(&m, 0x00080060, "CS", modality);
+    if (body)
+        make_text(&m, 0x00180015, "CS", body);
+    open_file(&m);
+    r = deid_filter(plan, dicom_dataset(object), &match, &why);
+    if (r && r != SENDIT_EABSENT)
+        fail_msg("%s", why.text);
+    snprintf(label, sizeof(label), "%s", r ? "" : match->label);
+    return label;
+}
+
+/* The recipes that ship: what they catch and what not. */
+static void test_shipped(void **state)
+{
+    static const struct {
+        const char *recipe, *modality, *image_type, *body, *label;
+    } rows[] = {
+        {"dicom", "CT", "ORIGINAL\\PRIMARY\\AXIAL", NULL, ""},
+        {"dicom", "CT", "DERIVED\\PRIMARY", NULL, "reject-ct-mr-derived"},
+        {"dicom", "OT", "ORIGINAL\\PRIMARY", NULL, "reject-modality-ot"},
+        {"dicom", "US", "DERIVED\\PRIMARY", NULL, "review-derived-no-maker"},
+        {"dicom", "CT", NULL, NULL, "reject-imagetype-none"},
+        {"dicom", "MR", "ORIGINAL\\SECONDARY", NULL, "reject-secondary"},
+        {"dicom.ct-mr-axial", "CT", "ORIGINAL\\PRIMARY\\AXIAL", NULL, ""},
+        {"dicom.ct-mr-axial", "MR", "ORIGINAL\\PRIMARY\\AXIAL", NULL, ""},
+        {"dicom.ct-mr-axial", "CT", "ORIGINAL\\PRIMARY\\LOCALIZER", NULL, "not axial"},
+        {"dicom.ct-mr-axial", "CT", NULL, NULL, "not axial"},
+        {"dicom.ct-mr-axial", "DX", "ORIGINAL\\PRIMARY\\AXIAL", NULL, "neither CT nor MR"},
+        {"dicom.xray.chest", "DX", "ORIGINAL\\PRIMARY", "CHEST", ""},
+        {"dicom.xray.chest", "CR", "ORIGINAL\\PRIMARY", "THORAX", ""},
+        {"dicom.xray.chest", "CT", "ORIGINAL\\PRIMARY", "CHEST", "no radiograph"},
+        {"dicom.xray.chest", "DX", "ORIGINAL\\PRIMARY", "HAND", "another part of the body"},
+        {"dicom.xray.chest", "DX", "ORIGINAL\\PRIMARY", NULL, "nothing says that it is a chest"},
+        {"dicom.clinical-trial-example", "CT", "ORIGINAL\\PRIMARY", NULL, ""},
+        {"dicom.clinical-trial-example", "MR", "ORIGINAL\\PRIMARY", NULL, "not of this trial"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *const recipes[] = {rows[i].recipe, NULL};
+        struct deid_plan *plan = NULL;
+        struct err err = {0};
+        const char *label;
+
+        if (deid_compile(NULL, recipes, FILTERS, &plan, &err))
+            fail_msg("%s", err.text);
+        for (size_t k = 0; deid_label(plan, k); k++)
+            assert_int_equal(deid_label(plan, k)->flagged, 1); /* no whitelist ships */
+        label = verdict_of(plan, rows[i].modality, rows[i].image_type, rows[i].body);
+        if (strcmp(label, rows[i].label) != 0)
+            fail_msg("row %zu: \"%s\", not \"%s\"", i, label, rows[i].label);
+        deid_free(plan);
+    }
+}
+
 static int usual(void **state)
 {
     struct maker m = {0};
@@ -553,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_box_lists),
         cmocka_unit_test(test_real),
+        cmocka_unit_test(test_shipped),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
