@@ -332,15 +332,19 @@ static void pass_keeps_all(void **state)
     assert_null(f->worker.env.item);
 }
 
-static void skip_keeps_nothing(void **state)
+/* Neither edits nor labels: what it says of the item stays, such as boxes to blank. */
+static void skip_keeps_facts_alone(void **state)
 {
     struct fixture *f = *state;
+    struct wire_msg msg;
 
     f->states[0].act = edits_and_skips;
     f->states[1].act = looks;
     assert_int_equal(plan_labels(&f->plan, "a.one", &f->stages[0].grants), 0);
     assert_int_equal(take(f), WORKER_WENT);
-    assert_string_equal(seen, "Before none");
+    assert_string_equal(seen, "Before new");
+    msg = told(f, WIRE_FACT);
+    assert_string_equal(wire_str(&msg), "i1");
     assert_passed(f, "");
 }
 
@@ -353,6 +357,7 @@ static void a_lacking_label_quarantines(void **state)
     f->stages[1].needs = f->stages[0].grants;
     assert_int_equal(take(f), WORKER_WENT);
     assert_int_equal(f->states[1].calls, 0);
+    (void)told(f, WIRE_FACT);
     assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
 }
 
@@ -726,6 +731,7 @@ static void some_labels_nobody_vouches_for(void **state)
         release(f, &one, "second", false, labels[i]);
         f->states[0].act = edits_and_skips;
         assert_int_equal(take(f), WORKER_WENT);
+        (void)told(f, WIRE_FACT);
         assert_decided(f, ITEM_QUARANTINED, "second", "host.label");
     }
     assert_int_equal(f->states[1].calls, 0);
@@ -869,7 +875,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         EACH(pass_keeps_all),
-        EACH(skip_keeps_nothing),
+        EACH(skip_keeps_facts_alone),
         EACH(a_lacking_label_quarantines),
         EACH(an_edit_takes_verified_away),
         EACH(quarantine_ends_it),
