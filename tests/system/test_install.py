@@ -183,7 +183,8 @@ class Install(sendit.Case):
             folder = os.path.join(examples, name)
             for argv in (["cmake", "-S", ".", "-B", "build", "-DCMAKE_PREFIX_PATH=" + self.prefix],
                          ["cmake", "--build", "build"],
-                         [self.sendit, "stages", "--plugins", "build/plugins.d", name]):
+                         [self.sendit, "stages", "--plugins", "build/plugins.d", name],
+                         [self.sendit, "test-stage", "build/plugins.d/%s.so" % name, "cases"]):
                 status, out, err = self.call(*argv, cwd=folder)
                 self.assertEqual(status, 0, out + err)
                 self.assertNotIn("warning", out + err)
