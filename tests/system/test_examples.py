@@ -121,7 +121,7 @@ class Kit(Example):
     def test_there_are_those_that_readme_names(self):
         with open(os.path.join(self.sources, "README.md")) as file:
             text = file.read()
-        self.assertGreaterEqual(len(EXAMPLES), 3)
+        self.assertGreaterEqual(len(EXAMPLES), 4)
         for name in EXAMPLES:
             self.assertIn("[%s](%s/README.md)" % (name, name), text)
 
@@ -187,6 +187,67 @@ class HoldLocalizers(Example):
         self.site.write_pipeline(self.site.stages(), **self.more)
         result = self.run_sendit("plan", expect=3)
         self.assertIn("site.no_localizer", result.err)
+
+
+class BlackBox(Example):
+    name = "black-box"
+    config = {"models": ["Acme Sono 5"], "boxes": ["0,0,8,2", "6,6,9,9"]}
+
+    def image(self, number=1, **more):
+        return sendit.make_image(number, **dict({"ManufacturerModelName": "Acme Sono 5",
+                                                 "BurnedInAnnotation": "YES"}, **more))
+
+    def assert_drawn(self, original):
+        """Black in the boxes, untouched outside, in each frame."""
+        frames = original.pixel_array.copy().reshape(-1, 8, 8)
+        frames[:, :2, :] = frames[:, 6:, 6:] = 0
+        self.assertTrue((self.out()[0].pixel_array.reshape(-1, 8, 8) == frames).all())
+
+    def test_drawn(self):
+        self.use(1, config=self.config)
+        original = self.image()
+        self.site.add(original, "a", "1")
+        self.site.add(self.image(2, ManufacturerModelName="Another"), "a", "2")
+        self.site.add(self.image(3, ManufacturerModelName=None), "a", "3")
+        answer = self.run_json()
+        self.assert_counts(answer, stored=1, quarantined=2)
+        self.assert_reasons(answer, pixel__burned_in=2)
+        self.assertEqual(self.out()[0].BurnedInAnnotation, "NO")
+        self.assert_drawn(original)
+        self.assertTrue((original.pixel_array[:2] != 0).any())
+
+    def test_frames_that_were_compressed(self):
+        self.use(1, config=self.config)
+        original = self.image()
+        pixels = original.PixelData
+        original.NumberOfFrames, original.PixelData = 3, pixels + pixels[::-1] + pixels
+        packed = pydicom.dcmread(self.site.add(original, "a", "1"))
+        packed.compress(pydicom.uid.RLELossless)
+        self.site.add(packed, "a", "1")
+        self.assert_counts(self.run_json(), stored=1)
+        self.assertEqual(self.out()[0].file_meta.TransferSyntaxUID,
+                         pydicom.uid.ExplicitVRLittleEndian)
+        self.assert_drawn(original)
+
+    def test_frames_that_cannot_be_decoded(self):
+        self.use(1, config=self.config)
+        original = self.image()
+        self.site.add(original, "a", "1")
+        original.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+        original.PixelData = pydicom.encaps.encapsulate([b"no JPEG-LS at all"])
+        original["PixelData"].VR = "OB"
+        original["PixelData"].is_undefined_length = True
+        self.site.add(original, "a", "1")
+        answer = self.run_json()
+        self.assert_counts(answer, quarantined=1)
+        self.assert_reasons(answer, box__pixels=1)
+
+    def test_options_and_place(self):
+        for box in ("1,2,3", "1,2,0,4", "a", "1,2,3,4,5", "-1,2,3,4", "1,2,3,4 ", "123456,1,1,1"):
+            self.use(1, config=dict(self.config, boxes=[box]))
+            self.assert_one_sentence(self.run_sendit("plan", expect=3), "X,Y,WIDTH,HEIGHT")
+        self.use(2, config=self.config)
+        self.assert_one_sentence(self.run_sendit("plan", expect=3), "pixel-check")
 
 
 class ToUtf8(Example):
