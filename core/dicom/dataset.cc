@@ -584,7 +584,8 @@ sendit_result dicom_locate(struct sendit_dataset *ds, uint32_t tag, const char *
     });
 }
 
-/* Group 0002 is read at the top only, from the file as it came. */
+/* Group 0002 is read at the top only, from the file as it came; but its transfer syntax is the one
+ * that the object has now, which is another when a box was drawn into compressed pixels. */
 static DcmElement *find_to_read(struct sendit_dataset *ds, uint32_t tag)
 {
     DcmItem *meta;
@@ -596,7 +597,11 @@ static DcmElement *find_to_read(struct sendit_dataset *ds, uint32_t tag)
         return find_element(ds, tag);
     meta = ds->parent ? nullptr : meta_group(ds->object);
     element = meta ? element_after(meta, tag, true) : nullptr;
-    return element && tag_of(element) == tag ? element : nullptr;
+    if (!element || tag_of(element) != tag)
+        return nullptr;
+    if (tag == TAG_SYNTAX && element->putString(ds->object->place.syntax->uid).bad())
+        throw std::bad_alloc();
+    return element;
 }
 
 sendit_result dicom_get(struct sendit_dataset *ds, uint32_t tag, const char **ret_value)

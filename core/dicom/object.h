@@ -137,6 +137,7 @@ struct dicom_object {
 };
 
 constexpr uint32_t GROUP_META = 0x0002;
+constexpr uint32_t TAG_SYNTAX = 0x00020010;
 
 inline uint32_t tag_of(const DcmObject *object)
 {

@@ -208,7 +208,7 @@ class BlackBox(Example):
         original = self.image()
         self.site.add(original, "a", "1")
         self.site.add(self.image(2, ManufacturerModelName="Another"), "a", "2")
-        self.site.add(self.image(3, ManufacturerModelName=None), "a", "3")
+        self.site.add(sendit.make_image(3, BurnedInAnnotation="YES"), "a", "3")
         answer = self.run_json()
         self.assert_counts(answer, stored=1, quarantined=2)
         self.assert_reasons(answer, pixel__burned_in=2)

@@ -368,6 +368,7 @@ static void test_decompressed(void **state)
     const struct piece pieces[] = {{"", 0}, rle_frame('U'), rle_frame('V')};
     struct image image = plain;
     const struct sendit_file *file = NULL;
+    const char *said = NULL;
 
     image.syntax = RLE_UID;
     image.frames = "2";
@@ -378,10 +379,14 @@ static void test_decompressed(void **state)
     assert_frame(f, 0, CORNER);
     assert_frame(f, 1, "VVVVVVVVVVVVVVVV");
     assert_string_equal(dicom_transfer_syntax(f->object), EXPLICIT);
+    assert_int_equal(dicom_get(f->ds, 0x00020010, &said), SENDIT_OK);
+    assert_string_equal(said, EXPLICIT);
     assert_int_equal(dicom_view(f->ds, &file), SENDIT_OK);
     assert_int_equal(file->parts[1].length, 2 * BYTES);
     assert_int_equal(dicom_end(f->object, false), 0); /* and it is compressed again */
     assert_string_equal(dicom_transfer_syntax(f->object), RLE_UID);
+    assert_int_equal(dicom_get(f->ds, 0x00020010, &said), SENDIT_OK);
+    assert_string_equal(said, RLE_UID);
     assert_frame(f, 0, WHOLE);
     dicom_begin(f->object, true);
     assert_int_equal(blank(f, ALL, 0, 0, 2, 2), SENDIT_OK);
