@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -299,6 +300,50 @@ static const struct json_node *allow_place(struct builder *b, size_t i)
     return allow ? allow : b->entries[i];
 }
 
+static bool is_loopback(const char *url)
+{
+    const char *at = strstr(url, "://");
+    size_t n;
+
+    if (!at)
+        return false;
+    at += 3;
+    if (!strncmp(at, "[::1]", 5) || !strncmp(at, "127.", 4))
+        return true;
+    n = strcspn(at, ":/?#");
+    return n == 9 && !strncasecmp(at, "localhost", 9);
+}
+
+/* A service that has an address of its own, and a site that says it is on this machine: what is
+ * sent there is not stored where the name of the stage says. */
+static bool is_diverted(const struct plan_value *value)
+{
+    const char *usual = value->option->default_value;
+
+    if (value->option->type != SENDIT_OPT_URL || !usual || is_loopback(usual))
+        return false;
+    if (value->text && is_loopback(value->text))
+        return true;
+    for (char **text = value->list; text && *text; text++)
+        if (is_loopback(*text))
+            return true;
+    return false;
+}
+
+static int check_emulators(struct builder *b, size_t i)
+{
+    const struct plan_stage *stage = &b->plan->stages[i];
+
+    for (uint32_t j = 0; j < stage->plugin->n_options; j++)
+        if (is_diverted(&stage->values[j]) && !allows(stage, "emulator"))
+            return json_doc_error(&b->doc, allow_place(b, i), b->err,
+                                  "\"%s\" of stage \"%s\" leads to this machine, not to the "
+                                  "service; if that is for a test, add \"emulator\" to its "
+                                  "\"allow\"",
+                                  stage->plugin->options[j].name, stage->id);
+    return 0;
+}
+
 static int check_consent(struct builder *b, size_t i)
 {
     const struct plan_stage *stage = &b->plan->stages[i];
@@ -309,6 +354,8 @@ static int check_consent(struct builder *b, size_t i)
             return json_doc_error(&b->doc, allow_place(b, i), b->err,
                                   "stage \"%s\" %s; if it may, add \"%s\" to its \"allow\"",
                                   stage->id, consents[j].does, consents[j].word);
+    if (check_emulators(b, i))
+        return -1;
     if (stage->file->ships)
         return 0;
     for (size_t j = 0; j < sizeof(ours) / sizeof(ours[0]); j++) {

@@ -84,12 +84,34 @@ static bool names(const char *text, const struct http_origin *origin)
     return same;
 }
 
+/* A service elsewhere that the site says is on this machine, in whatever spelling: plan/ asks for
+ * consent where it sees that. */
+static bool is_diverted(const struct plan_stage *stage, const struct sendit_option *option,
+                        const struct http_origin *origin)
+{
+    struct http_origin usual = {0};
+    CURLU *url = NULL;
+    bool local;
+
+    if (!is_loopback(origin->host) || !option->default_value)
+        return false;
+    for (char **word = stage->allow; word && *word; word++)
+        if (!strcmp(*word, "emulator"))
+            return false;
+    if (parse(option->default_value, &url, &usual) != SENDIT_OK)
+        return true;
+    local = is_loopback(usual.host);
+    http_origin_fini(&usual);
+    curl_url_cleanup(url);
+    return !local;
+}
+
 static bool may_ask(const struct plan_stage *stage, const struct http_origin *origin)
 {
     for (uint32_t i = 0; i < stage->plugin->n_options; i++) {
         const struct plan_value *value = &stage->values[i];
 
-        if (value->option->type != SENDIT_OPT_URL)
+        if (value->option->type != SENDIT_OPT_URL || is_diverted(stage, value->option, origin))
             continue;
         if (value->text && names(value->text, origin))
             return true;

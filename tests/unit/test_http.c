@@ -26,7 +26,7 @@
 #include "services/http_url.h"
 #include "services/table.h"
 
-enum { BASE, PLACES, KEY, NO_KEY, CERT, CA, NO_CA, NAME, N_OPTIONS };
+enum { BASE, PLACES, KEY, NO_KEY, CERT, CA, NO_CA, NAME, ENDPOINT, N_OPTIONS };
 static const struct sendit_option options[N_OPTIONS] = {
     [BASE] = {"base", SENDIT_OPT_URL, 0, NULL, NULL, "The service."},
     [PLACES] = {"places", SENDIT_OPT_URL, SENDIT_OPT_MANY, NULL, NULL, "Others."},
@@ -35,6 +35,7 @@ static const struct sendit_option options[N_OPTIONS] = {
     [CERT] = {"cert", SENDIT_OPT_SECRET, 0, NULL, NULL, "A certificate."},
     [CA] = {"ca", SENDIT_OPT_PATH, 0, NULL, NULL, "Who is trusted."},
     [NO_CA] = {"no_ca", SENDIT_OPT_PATH, 0, NULL, NULL, "A path that is left out."},
+    [ENDPOINT] = {"endpoint", SENDIT_OPT_URL, 0, "https://usual.example", NULL, "Another."},
     [NAME] = {"name", SENDIT_OPT_STRING, 0, NULL, NULL, "No URL."},
 };
 
@@ -805,6 +806,24 @@ static void test_urls(void **state)
     assert_int_equal(check(f, good[0]), SENDIT_EDENIED);
 }
 
+/* However the site spells this machine, a service that has an address of its own is not here. */
+static void test_a_service_on_this_machine(void **state)
+{
+    static const char *const urls[] = {"http://127.0.0.1:1234/", "http://127.1:1234/",
+                                       "http://0x7f000001:1234/", "http://2130706433:1234/",
+                                       "http://[::1]:1234/"};
+    static char *allow[] = {(char *)"network", (char *)"emulator", NULL};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        f->values[ENDPOINT].text = (char *)(uintptr_t)urls[i];
+        f->stage.allow = NULL;
+        assert_int_equal(check(f, urls[i]), SENDIT_EDENIED);
+        f->stage.allow = allow;
+        assert_int_equal(check(f, urls[i]), SENDIT_OK);
+    }
+}
+
 static void test_other_hosts_are_denied(void **state)
 {
     struct fixture *f = *state;
@@ -1316,6 +1335,7 @@ int main(void)
         TEST(test_bodies_that_cannot_be),
         TEST(test_other_misuse),
         TEST(test_urls),
+        TEST(test_a_service_on_this_machine),
         TEST(test_other_hosts_are_denied),
         TEST(test_auth),
         TEST(test_redaction),

@@ -56,6 +56,23 @@ static const struct sendit_option store_options[] = {
     {.name = "token", .type = SENDIT_OPT_SECRET, .help = "A secret."},
 };
 
+static const struct sendit_option service_options[] = {
+    {.name = "endpoint",
+     .type = SENDIT_OPT_URL,
+     .default_value = "https://storage.example",
+     .help = "Where the service is."},
+    {.name = "others",
+     .type = SENDIT_OPT_URL,
+     .flags = SENDIT_OPT_MANY,
+     .default_value = "https://one.example https://two.example",
+     .help = "Where others are."},
+    {.name = "local",
+     .type = SENDIT_OPT_URL,
+     .default_value = "http://localhost:8080",
+     .help = "What is on this machine."},
+    {.name = "url", .type = SENDIT_OPT_URL, .help = "Any."},
+};
+
 #define STAGE(n, ...)                                                                              \
     {                                                                                              \
         .magic = SENDIT_MAGIC, .abi = SENDIT_ABI, .size = sizeof(struct sendit_plugin),            \
@@ -71,6 +88,7 @@ static const struct sendit_plugin plugins[] = {
           .grants = "ids.replaced deid.header"),
     STAGE("restful-anonymizer", SENDIT_MUTATES | SENDIT_NETWORK | SENDIT_SENDS_PHI | SENDIT_SECRETS,
           .grants = "ids.replaced deid.header"),
+    STAGE("service", SENDIT_READS, N(service_options)),
     STAGE("verifier", SENDIT_ORIGINALS, .grants = "deid.verified"),
     STAGE("reidentifier", SENDIT_REIDENTIFIES),
     STAGE("file-store", SENDIT_EGRESS, N(store_options), .grants_at_finish = "store.stored"),
@@ -513,6 +531,41 @@ static void consent_is_asked_for(void **state)
                                 "'native','originals','reidentifies','emulator','grant:a.b']}")));
 }
 
+#define SERVICE(config) DRY(IMPORTER ",{'use':'service','config':{" config "}}")
+#define DIVERTED(option)                                                                           \
+    "1:42: stages[1]: '" option "' of stage 'service' leads to this machine, not to the service; " \
+    "if that is for a test, add 'emulator' to its 'allow'"
+
+static void a_service_on_this_machine_needs_consent(void **state)
+{
+    static const struct refusal_case cases[] = {
+        {SERVICE("'endpoint':'http://127.0.0.1:9000'"), DIVERTED("endpoint")},
+        {SERVICE("'endpoint':'http://LOCALHOST/x'"), DIVERTED("endpoint")},
+        {SERVICE("'endpoint':'https://localhost'"), DIVERTED("endpoint")},
+        {SERVICE("'endpoint':'http://[::1]:1/'"), DIVERTED("endpoint")},
+        {SERVICE("'others':['https://one.example','http://127.9.9.9']"), DIVERTED("others")},
+        {DRY(IMPORTER ",{'use':'service','config':{'endpoint':'http://localhost'},"
+                      "'allow':['network']}"),
+         "1:108: stages[1].allow: 'endpoint' of stage 'service' leads to this machine, not to the "
+         "service; if that is for a test, add 'emulator' to its 'allow'"},
+    };
+    static const char *const fine[] = {
+        SERVICE("'endpoint':'https://localhost.example'"),
+        SERVICE("'local':'http://127.0.0.1:1'"),
+        SERVICE("'url':'http://localhost:1'"),
+        SERVICE(""),
+        DRY(IMPORTER ",{'use':'service','config':{'endpoint':'http://localhost','others':"
+                     "['http://[::1]']},'allow':['emulator']}"),
+        DRY(IMPORTER ",{'use':'service','enabled':false,"
+                     "'config':{'endpoint':'http://localhost'}}"),
+    };
+
+    (void)state;
+    ALL_REFUSED(cases);
+    for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
+        plan_free(must_build(fine[i]));
+}
+
 static void a_sites_stage_needs_consent_for_each_label_of_ours(void **state)
 {
     static const struct refusal_case cases[] = {
@@ -927,6 +980,7 @@ int main(void)
         FRESH(policies_that_are_none),
         FRESH(a_lowered_policy_says_why),
         FRESH(consent_is_asked_for),
+        FRESH(a_service_on_this_machine_needs_consent),
         FRESH(a_sites_stage_needs_consent_for_each_label_of_ours),
         FRESH(the_sentence_of_the_house),
         FRESH(nothing_identified_can_leave),
