@@ -43,6 +43,11 @@ def program():
     return next((name for name in names if name and os.path.exists(name)), None)
 
 
+def test_stages():
+    """The folder of tests/system/stages, as the program's build made them."""
+    return os.path.join(os.path.dirname(program() or ""), "teststages")
+
+
 def load_hospital():
     """tests/hospital as a module."""
     path = os.path.join(ROOT, "tests", "hospital")

@@ -44,7 +44,7 @@ class Fire(sendit.Case):
 
     def setUp(self):
         super().setUp()
-        self.plugins = os.path.join(os.path.dirname(self.site.program), "teststages")
+        self.plugins = sendit.test_stages()
         if not os.path.isdir(self.plugins):
             self.skipTest("%s is not built: SENDIT_TESTS" % self.plugins)
         self.site.add_images(self.images)

@@ -28,8 +28,17 @@ def children(pid):
 
 
 def fill(site):
-    """Several batches, with what is stored, held, ignored and broken in each run."""
+    """Several batches, with what is stored, held, ignored and broken in each run, and stages that
+    edit, hold, leave out and ask to try again."""
     site.add_hospital()
+    deeds = [{"does": "pass", "edit": True, "on": ["3", "4", "17", "30"]},
+             {"does": "quarantine", "edit": True, "on": ["5"]},
+             {"does": "skip", "edit": True, "on": ["8"]},
+             {"does": "retry", "edit": True, "on": ["6"], "count": "count", "times": 2}]
+    stages = site.stages()
+    stages[3:3] = [{"use": "misbehave", "id": "misbehave%d" % i, "config": deed}
+                   for i, deed in enumerate(deeds)]
+    site.write_pipeline(stages)
     for study in range(11, 17):
         site.add_images(40, study=study, patient="K-%d" % study, size=64)
         site.add(sendit.make_image(90, study, patient="K-%d" % study, BurnedInAnnotation="YES"),
@@ -41,6 +50,7 @@ def twin(case, original):
     """Another site with the same files, by hard links: they are only read."""
     site = case.new_site()
     os.rmdir(site.data)
+    shutil.copy(original.path("pipeline.json"), site.folder)
     subprocess.run(["cp", "-rl", original.data, site.data], check=True)
     return site
 
@@ -58,11 +68,13 @@ class Kill(sendit.Case):
     """Each run is disturbed twice: with originals that stay, and with originals that are moved
     when their batch is done, where what is not durable yet would be lost."""
 
-    RUN = ("run", "--json", "--workers", "2")
+    RUN = ("run", "--json", "--workers", "2", "--plugins", sendit.test_stages())
     MOVE = ("--set", "importer.when_done=move", "--set", "importer.done_folder=done")
 
     def setUp(self):
         super().setUp()
+        if not os.path.isdir(sendit.test_stages()):
+            self.skipTest("%s is not built: SENDIT_TESTS" % sendit.test_stages())
         fill(self.site)
         self.wanted = {}
         for how in ((), self.MOVE):
@@ -76,9 +88,11 @@ class Kill(sendit.Case):
 
     @staticmethod
     def end_state(site):
-        """Output, originals, counts, what was moved."""
+        """Output, originals, counts, what was moved, and why images were not stored."""
+        reasons = site.sendit("status", "--json").json["reasons"]
         return (sendit.tree(site.clean), sendit.tree(site.data), site.counts(),
-                sendit.tree(site.path("done")))
+                sendit.tree(site.path("done")),
+                sorted(tuple(sorted(reason.items())) for reason in reasons))
 
     def finish(self, site, how=()):
         """Run until nothing waits, then compare with the undisturbed run."""
@@ -89,8 +103,8 @@ class Kill(sendit.Case):
             if not site.counts()["waiting"]:
                 break
         self.assertEqual(left_behind(site), [])
-        for name, is_so, wanted in zip(("clean", "data", "counts", "done"), self.end_state(site),
-                                       self.wanted[how]):
+        for name, is_so, wanted in zip(("clean", "data", "counts", "done", "reasons"),
+                                       self.end_state(site), self.wanted[how]):
             self.assertEqual(wanted, is_so, name)
 
     def kill_one(self, site, how, moment, chance):
@@ -154,7 +168,7 @@ class Kill(sendit.Case):
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             with self.subTest(status):
                 site = twin(self, self.site)
-                process = site.start("run", "--json", "--workers", "1")
+                process = site.start("run", "--json", "--workers", "1", *self.RUN[4:])
                 time.sleep(self.seconds / 3)
                 process.send_signal(number)
                 out, err = process.communicate(timeout=120)
