@@ -144,7 +144,9 @@ int file_mkdirs(const char *path, mode_t mode)
         if (c && c != '/')
             continue;
         *p = '\0';
-        if (mkdir(part, mode) && errno != EEXIST)
+        if (!mkdir(part, mode))
+            (void)sync_parent(part); /* one that may be written and not read cannot be synced */
+        else if (errno != EEXIST)
             return -1;
         if (!c)
             return 0;

@@ -16,7 +16,7 @@ int file_read(const char *path, size_t max, char **ret_data, size_t *ret_len);
 int file_write_all(int fd, const void *data, size_t len);
 /* Write through a temporary file beside `path`, sync, rename, sync the folder.  Mode as given. */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode);
-/* mkdir -p; folders that are made get `mode`. */
+/* mkdir -p; folders that are made get `mode`, and those above them are synced. */
 int file_mkdirs(const char *path, mode_t mode);
 /* fsync of a folder by its path. */
 int file_sync_folder(const char *path);
