@@ -247,7 +247,7 @@ bool unpack(const uint8_t *at, const uint8_t *end, uint8_t *to, uint64_t n, size
             at++;
         n -= length;
     }
-    return true;
+    return end - at <= 2; /* one to an even number, and one of our own */
 }
 
 /* A segment for each byte of each sample, the most significant first. */

@@ -386,6 +386,30 @@ class Pixels(unittest.TestCase):
         self.assertGreater(compared, 3 * unjudged)
         self.assertGreater(blanked, 10)
 
+    def test_sizes_that_lie(self):
+        """A code stream that is larger or smaller than the data set says is not decoded."""
+        tried = set()
+        for path, data, ours in self.images():
+            syntax = data.file_meta.TransferSyntaxUID
+            if (not isinstance(ours, numpy.ndarray) or syntax in tried or
+                    syntax in (LITTLE, BIG, IMPLICIT, DEFLATED)):
+                continue
+            tried.add(syntax)
+            whole = pydicom.dcmread(path)
+            for change in ({"Rows": data.Rows + 1}, {"Rows": data.Rows - 1},
+                           {"Columns": data.Columns + 8}, {"Columns": data.Columns - 8},
+                           {"Rows": data.Columns // 2, "Columns": 2 * data.Rows}):
+                for keyword, value in change.items():
+                    setattr(whole, keyword, value)
+                whole.save_as(self.path("lie.dcm"))
+                whole.Rows, whole.Columns = data.Rows, data.Columns
+                with self.subTest(path=os.path.basename(path), **change):
+                    if syntax == RLE and change.get("Rows") == data.Columns // 2:
+                        continue  # it says no size but the number of its bytes
+                    self.assertEqual(self.frames(self.path("lie.dcm")), {"error": ECORRUPT})
+        if not tried:
+            self.skipTest("neither pydicom's files nor the collection are there")
+
     def test_large_data_stay_on_disk(self):
         """Many frames (2 GB with --long): no more memory than for one."""
         frames = 1000 if sendit.LONG else 200
