@@ -15,8 +15,8 @@
 /* What would run now. */
 struct now {
     const struct plan *plan;
-    char *fingerprint;        /* of the site key; "" without one */
-    char profile[DIGEST_HEX]; /* of the stage that has one; "" without */
+    char *fingerprint; /* of the site key; "" without one */
+    char *filters;     /* run_filters_folder() */
 };
 
 struct retrying {
@@ -115,18 +115,15 @@ static int compare_stage(void *ctx, const struct ledger_stage *was)
 {
     struct retrying *retrying = ctx;
     const struct plan_stage *now = stage_at(retrying->now.plan, retrying->position++);
+    char what[140], rules[DIGEST_HEX];
 
     compare_stages(retrying, was, now);
+    if (now && !strcmp(was->id, now->id)) {
+        run_rules(retrying->now.plan, now, retrying->now.filters, rules);
+        snprintf(what, sizeof(what), "profile and recipes of %.100s", now->id);
+        compare(retrying, what, was->rules, rules);
+    }
     return retrying->failed;
-}
-
-static int compare_fact(void *ctx, const char *key, const char *value)
-{
-    struct retrying *retrying = ctx;
-
-    if (!strcmp(key, "deid.profile"))
-        compare(retrying, "profile", value, retrying->now.profile);
-    return 0;
 }
 
 static int find_differences(struct retrying *retrying, const char *batch)
@@ -135,8 +132,7 @@ static int find_differences(struct retrying *retrying, const char *batch)
 
     retrying->position = 0;
     if (ledger_run_of(retrying->ledger, batch, compare_run, compare_stage, retrying,
-                      retrying->err) < 0 ||
-        ledger_facts(retrying->ledger, batch, "", compare_fact, retrying, retrying->err))
+                      retrying->err) < 0)
         return -1;
     while ((more = stage_at(retrying->now.plan, retrying->position++)))
         compare_stages(retrying, NULL, more);
@@ -354,8 +350,8 @@ static int run(const struct cli *cli)
     retrying.now.plan = plan;
     if (!result)
         result = find_key(plan, &retrying.now, &err);
-    if (!result)
-        result = run_profile(plan, retrying.now.profile, &err);
+    if (!result && !(retrying.now.filters = run_filters_folder()))
+        result = err_set(&err, ERR_PLACE, "no memory");
     if (!result)
         result = cli_ledger_write(cli, &state, &retrying.ledger, &err);
     if (!result)
@@ -365,6 +361,7 @@ static int run(const struct cli *cli)
     ledger_close(retrying.ledger);
     json_decref(retrying.answers);
     free(retrying.now.fingerprint);
+    free(retrying.now.filters);
     free(state);
     plan_free(plan);
     loader_free(loader);
@@ -383,7 +380,8 @@ const struct cli_command cli_retry = {
         "sendit run takes what waits.\n"
         "\n"
         "Says what differs between the run that closed the batch and now: sendit, pipeline, site\n"
-        "key, stages, profile. An image that comes out as before is stored as it was. One that\n"
+        "key, stages, profiles and recipes. An image that comes out as before is stored as it was. "
+        "One that\n"
         "comes out otherwise meets its former self in the store, where on_conflict decides:\n"
         "file-store holds it, unless it may replace what is there:\n"
         "\n"

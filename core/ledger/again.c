@@ -187,7 +187,8 @@ static int show_stages(struct ledger *ledger, int64_t run, ledger_stage_fn *each
                                          .digest = db_column(stmt, 3),
                                          .path = db_column(stmt, 4),
                                          .grants = db_column(stmt, 5),
-                                         .ships = sqlite3_column_int(stmt, 6) != 0};
+                                         .ships = sqlite3_column_int(stmt, 6) != 0,
+                                         .rules = db_column(stmt, 7)};
 
         if (each(ctx, &row)) {
             db_end(stmt);

@@ -87,6 +87,7 @@ struct ledger_run {
 struct ledger_stage {
     const char *id, *name, *version, *digest, *path, *grants;
     bool ships;
+    const char *rules; /* digest of the profile and recipes that it compiles, or "" */
 };
 int ledger_run_begin(struct ledger *ledger, const struct ledger_run *run,
                      const struct ledger_stage *stages, size_t n_stages, struct err *err);

@@ -467,7 +467,8 @@ int ledger_run_begin(struct ledger *ledger, const struct ledger_run *run,
         if (db_write(ledger, SQL_RUN_STAGE,
                      DB_ARGS(db_int(id), db_int((int64_t)i), db_text(stage->id),
                              db_text(stage->name), db_text(stage->version), db_text(stage->digest),
-                             db_text(stage->path), db_text(stage->grants), db_int(stage->ships)),
+                             db_text(stage->path), db_text(stage->grants), db_int(stage->ships),
+                             db_text(stage->rules)),
                      err) < 0)
             return -1;
     }

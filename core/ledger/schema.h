@@ -38,6 +38,7 @@ static const char *const schema_sql[] = {
     "  position INTEGER NOT NULL,"
     "  id TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL,"
     "  path TEXT NOT NULL, grants TEXT NOT NULL, ships INTEGER NOT NULL,"
+    "  rules TEXT NOT NULL,"                      /* digest of its profile and recipes, or "" */
     "  PRIMARY KEY (run, position)"
     ") STRICT, WITHOUT ROWID",
 

@@ -25,7 +25,7 @@
     X(LAST_RUN, "SELECT max(id) FROM run") \
     X(RUN_BEGIN, "INSERT INTO run (began_ms, version, pipeline_digest, key_fingerprint, because)" \
                  " VALUES (?1, ?2, ?3, ?4, ?5)") \
-    X(RUN_STAGE, "INSERT INTO run_stage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)") \
+    X(RUN_STAGE, "INSERT INTO run_stage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)") \
     X(RUN_END, "UPDATE run SET ended_ms = ?2, exit_status = ?3 WHERE id = ?1") \
     /* feeding */ \
     X(FEED_CLEAR, "DELETE FROM feed") \
@@ -96,7 +96,7 @@
     X(DROPPED, "SELECT count(*) FROM release WHERE what = 'drop' AND item BETWEEN ?1 AND ?2") \
     X(RUN_OF, "SELECT run FROM batch WHERE id = ?1 AND run IS NOT NULL") \
     X(RUN, "SELECT version, pipeline_digest, key_fingerprint, because FROM run WHERE id = ?1") \
-    X(RUN_STAGES, "SELECT id, name, version, digest, path, grants, ships FROM run_stage" \
+    X(RUN_STAGES, "SELECT id, name, version, digest, path, grants, ships, rules FROM run_stage" \
                   " WHERE run = ?1 ORDER BY position") \
     /* instances: the holder, and whether it stands in the way */ \
     X(INSTANCE, "SELECT n.item, n.header_digest, n.pixel_length," \

@@ -141,47 +141,35 @@ int run_check(const struct plan *plan, int online, struct err *err)
     return result;
 }
 
-/* As the stage itself will ask for it, with paths of recipes as they are meant there. */
-static int compile_profile(const struct plan *plan, const struct plan_stage *stage,
-                           const char *filters, char ret_digest[DIGEST_HEX], struct err *err)
+/* The list of an option, NULL if the stage has no such list. */
+static const char *const *list_of(const struct plan_stage *stage, const char *name)
 {
-    const struct plan_value *profile = plan_value(stage, "profile");
-    const struct plan_value *recipes = plan_value(stage, "recipes");
+    const struct plan_value *value = plan_value(stage, name);
+
+    return value ? (const char *const *)value->list : NULL;
+}
+
+/* As the stage itself will ask for it: paths of recipes mean the folder of pipeline.json. */
+void run_rules(const struct plan *plan, const struct plan_stage *stage, const char *filters,
+               char ret_digest[DIGEST_HEX])
+{
+    const char *const *profiles = list_of(stage, "profile");
+    const char *const *recipes = list_of(stage, "recipes");
     struct host_env env = {.plan = plan, .filters = filters};
     const struct sendit_deid_plan *compiled;
     const struct sendit_deid *deid;
-    struct sendit_why why = {0};
     struct host host;
-    int result = 0;
 
-    if (!profile || !profile->list)
-        return 0;
+    ret_digest[0] = '\0';
+    if (!(profiles && profiles[0]) && !(recipes && recipes[0]))
+        return;
     host_init(&host, &env, stage);
     host_enter(&host);
     deid = SENDIT_SERVICE(&host.host, deid);
-    if (deid &&
-        !deid->compile(&host.host, (const char *const *)profile->list,
-                       recipes ? (const char *const *)recipes->list : NULL, &compiled, &why))
+    if (deid && !deid->compile(&host.host, profiles, recipes, &compiled, NULL))
         snprintf(ret_digest, DIGEST_HEX, "%s", deid->digest(compiled));
-    else if (deid)
-        result = err_set(err, ERR_REFUSED, "%s:%u:%u: stage \"%s\": %s", plan->path, stage->line,
-                         stage->col, stage->id, why.text);
     host_leave(&host);
     host_fini(&host);
-    return result;
-}
-
-int run_profile(const struct plan *plan, char ret_digest[DIGEST_HEX], struct err *err)
-{
-    char *filters = run_filters_folder();
-    int result = filters ? 0 : err_set(err, ERR_PLACE, "no memory");
-
-    ret_digest[0] = '\0';
-    for (size_t i = 0; !result && i < plan->n_stages; i++)
-        if (plan->stages[i].enabled)
-            result = compile_profile(plan, &plan->stages[i], filters, ret_digest, err);
-    free(filters);
-    return result;
 }
 
 int run_key_path(const struct plan *plan, char **ret_path, bool *ret_default, struct err *err)

@@ -46,9 +46,11 @@ bool run_is_cores(const char *stage, const char *code);
 /* Does it say that a place is full?  Those that end in .no_room: the batch waits for room. */
 bool run_is_room(const char *code);
 
-/* The digest that a stage with a profile will note of its batches as deid.profile; "" if there is
- * no such stage. */
-int run_profile(const struct plan *plan, char ret_digest[DIGEST_HEX], struct err *err);
+/* The digest of what a stage will compile from its options `profile` and `recipes`; "" if it has
+ * neither, or they are no profile and recipes of ours: what is refused, its check() says. `filters`
+ * is run_filters_folder(). */
+void run_rules(const struct plan *plan, const struct plan_stage *stage, const char *filters,
+               char ret_digest[DIGEST_HEX]);
 
 /* Before files of a batch are taken again: a folder that got ".err" behind its name by when_done
  * gets its name back. */

@@ -150,25 +150,34 @@ static int begin_run(struct supervisor *sv)
                              .key_fingerprint = sv->key.fingerprint,
                              .because = plan->because};
     struct ledger_stage *stages = calloc(plan->n_stages, sizeof(*stages));
+    char(*rules)[DIGEST_HEX] = calloc(plan->n_stages, sizeof(*rules));
     size_t n = 0;
     int result;
 
-    if (!stages)
+    if (!stages || !rules) {
+        free(stages);
+        free(rules);
         return err_set(sv->err, ERR_PLACE, "no memory");
+    }
     for (size_t i = 0; i < plan->n_stages; i++) {
         const struct plan_stage *stage = &plan->stages[i];
 
-        if (stage->enabled)
-            stages[n++] = (struct ledger_stage){.id = stage->id,
-                                                .name = stage->plugin->name,
-                                                .version = stage->plugin->version,
-                                                .digest = stage->file->digest,
-                                                .path = stage->file->path,
-                                                .grants = stage->plugin->grants,
-                                                .ships = stage->file->ships};
+        if (!stage->enabled)
+            continue;
+        run_rules(plan, stage, sv->filters, rules[n]);
+        stages[n] = (struct ledger_stage){.id = stage->id,
+                                          .name = stage->plugin->name,
+                                          .version = stage->plugin->version,
+                                          .digest = stage->file->digest,
+                                          .path = stage->file->path,
+                                          .grants = stage->plugin->grants,
+                                          .ships = stage->file->ships,
+                                          .rules = rules[n]};
+        n++;
     }
     result = ledger_run_begin(sv->ledger, &run, stages, n, sv->err);
     free(stages);
+    free(rules);
     return result;
 }
 

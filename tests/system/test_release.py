@@ -425,7 +425,8 @@ class Retry(Visits):
         before = sendit.tree(self.site.clean)
         self.change_profile()
         result = self.run_sendit("retry", "b1")
-        self.assertRegex(result.out, r"(?m)^profile +[0-9a-f]{12} +[0-9a-f]{12}$")
+        self.assertRegex(result.out, r"(?m)^profile and recipes of local-anonymizer +"
+                                     r"[0-9a-f]{12} +[0-9a-f]{12}$")
         self.assertRegex(result.out, r"(?m)^pipeline and stages +[0-9a-f]{12} +[0-9a-f]{12}$")
         self.assertIn("sendit run --set file-store.on_conflict=replace", result.out)
         self.assert_counts(self.run_json("--set", "file-store.on_conflict=replace"), stored=2)
@@ -462,6 +463,23 @@ class Retry(Visits):
         self.assertRegex(answer[1]["was"], r"^pixel-check 1\.0\.0 \([0-9a-f]{12}\)$")
         self.assertRegex(answer[1]["now"], r"^mine 1\.0\.0 ")
         self.assertEqual(answer[2]["was"], "none")
+
+    def test_a_recipe_that_was_written_anew(self):
+        """pipeline.json is the same: what it names is not."""
+        recipe = "FORMAT dicom\n\n%%filter blacklist\n\nLABEL no %s\n  contains Modality %s\n"
+        stages = self.site.stages()
+        stages.insert(2, {"use": "deid-filter", "config": {"recipes": ["./mine"]}})
+        self.site.write_pipeline(stages)
+        self.site.add_bytes((recipe % ("US", "US")).encode(), "..", "mine")
+        self.site.add_images(2)
+        self.assert_counts(self.run_json(), stored=2)
+        self.site.add_bytes((recipe % ("CT", "CT")).encode(), "..", "mine")
+        self.assertEqual(self.differs("b1"), ["profile and recipes of deid-filter"])
+        self.assert_counts(self.run_json(), quarantined=2)
+        self.release("b1-000001", "--vouch", "filters.passed")
+        self.assert_counts(self.run_json(), stored=1, quarantined=1)
+        self.refuse(self.release("b1-000002", "--vouch", "pixels.checked", expect=2),
+                    'does not grant "pixels.checked"')
 
     def test_of_a_batch_in_error_only_what_failed(self):
         self.site.add_images(3)
@@ -589,7 +607,7 @@ class Retry(Visits):
         self.assertEqual((event, said["batch"], said["images"]), ("batch.retried", "b1", 1))
         self.assertEqual(said["user"], pwd.getpwuid(os.getuid()).pw_name)
         self.assertEqual([one["what"] for one in said["differs"]],
-                         ["pipeline and stages", "profile"])
+                         ["pipeline and stages", "profile and recipes of local-anonymizer"])
         self.assertTrue(re.search("batch.retried", self.run_sendit("status").out))
 
 

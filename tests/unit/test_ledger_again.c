@@ -325,8 +325,9 @@ static int see_stage(void *ctx, const struct ledger_stage *stage)
     struct then *then = ctx;
     size_t n = strlen(then->stages);
 
-    snprintf(then->stages + n, sizeof(then->stages) - n, "%s %s %s %s %s %s %d;", stage->id,
-             stage->name, stage->version, stage->digest, stage->path, stage->grants, stage->ships);
+    snprintf(then->stages + n, sizeof(then->stages) - n, "%s %s %s %s %s %s %d %s;", stage->id,
+             stage->name, stage->version, stage->digest, stage->path, stage->grants, stage->ships,
+             stage->rules);
     return 0;
 }
 
@@ -334,15 +335,20 @@ static void begin(struct fixture *f, const char *digest)
 {
     const struct ledger_run run = {
         .version = "1.2", .pipeline_digest = digest, .key_fingerprint = "key", .because = "so"};
-    const struct ledger_stage stages[] = {
-        {.id = "z", .name = "n", .version = "1", .digest = "d", .path = "p", .grants = "g"},
-        {.id = "a",
-         .name = "m",
-         .version = "2",
-         .digest = "e",
-         .path = "q",
-         .grants = "",
-         .ships = true}};
+    const struct ledger_stage stages[] = {{.id = "z",
+                                           .name = "n",
+                                           .version = "1",
+                                           .digest = "d",
+                                           .path = "p",
+                                           .grants = "g",
+                                           .rules = "r"},
+                                          {.id = "a",
+                                           .name = "m",
+                                           .version = "2",
+                                           .digest = "e",
+                                           .path = "q",
+                                           .grants = "",
+                                           .ships = true}};
 
     ok(f, ledger_run_begin(f->ledger, &run, stages, 2, &f->err));
 }
@@ -359,7 +365,7 @@ static void the_run_that_closed_it_is_known(void **state)
     begin(f, "two");
     ok(f, ledger_run_of(f->ledger, "b2", see_run, see_stage, &then, &f->err));
     assert_string_equal(then.run, "1.2 one key so");
-    assert_string_equal(then.stages, "z n 1 d p g 0;a m 2 e q  1;");
+    assert_string_equal(then.stages, "z n 1 d p g 0 r;a m 2 e q  1 ;");
     assert_int_equal(ledger_run_of(f->ledger, "b9", see_run, see_stage, &then, &f->err), 1);
     refused(f, ledger_run_of(f->ledger, "9", see_run, see_stage, &then, &f->err), ERR_BATCH,
             "none of a batch");
