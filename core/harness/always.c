@@ -344,6 +344,8 @@ static int check_descriptor(struct rig *rig)
 {
     const struct sendit_plugin *plugin = rig->trial->file->plugin;
 
+    if (rig->trial->file->warning)
+        find(rig, "%s", rig->trial->file->warning);
     if (!is_semver(plugin->version))
         find(rig, "its version is \"%s\", expected three numbers: \"1.0.0\"", plugin->version);
     if (strlen(plugin->summary) > 100)

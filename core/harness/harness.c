@@ -142,6 +142,8 @@ static char try_job(const struct job *job, struct buf *text)
     bool updated = false;
     int result = -1;
 
+    if (loader && h->request->in_process)
+        loader_by_name(loader);
     if (!loader || loader_find(loader, h->name, &file, &err)) {
         buf_printf(text, "%s\n", err.text);
     } else {

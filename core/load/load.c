@@ -34,6 +34,7 @@ struct loader {
     char **folders; /* the site's */
     size_t n_folders;
     char *own;
+    bool by_name;
     struct stage_file **loaded; /* by loader_find() */
     char **names;               /* of those */
     struct mapping *mappings;   /* and theirs */
@@ -224,15 +225,19 @@ static int cannot_load(const char *path, const char *link, struct err *err)
 }
 
 /* With a handle, `mapping` owns the descriptor, also of a stage that is refused. */
-static int map_file(int fd, const char *path, const char *name, struct mapping *mapping,
-                    const struct sendit_plugin **ret_plugin, struct err *err)
+static int map_file(int fd, const char *path, const char *name, bool by_name,
+                    struct mapping *mapping, const struct sendit_plugin **ret_plugin,
+                    struct err *err)
 {
-    char link[64];
+    char link[PATH_MAX];
     const struct sendit_plugin *plugin;
     sendit_entry_fn *entry;
     void *symbol;
 
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    if (by_name)
+        snprintf(link, sizeof(link), "%s", path);
+    else
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     mapping->handle = dlopen(link, RTLD_NOW | RTLD_LOCAL);
     if (!mapping->handle)
         return cannot_load(path, link, err);
@@ -266,7 +271,7 @@ static int warn_of_exports(struct stage_file *file, size_t more, const char *fir
 
 /* Fill everything but `hidden` and `hides`; what goes wrong is in `err` and, as text, in
  * `refused`. */
-static int load_file(struct stage_file *file, const char *path, const char *name,
+static int load_file(struct stage_file *file, const char *path, const char *name, bool by_name,
                      struct mapping *mapping, struct err *err)
 {
     char first[64];
@@ -282,7 +287,7 @@ static int load_file(struct stage_file *file, const char *path, const char *name
     else if (digest_of_fd(fd, file->digest))
         err_set(err, ERR_REFUSED, "%s: it cannot be read", path);
     else if (!warn_of_exports(file, more, first, err))
-        result = map_file(fd, path, name, mapping, &file->plugin, err);
+        result = map_file(fd, path, name, by_name, mapping, &file->plugin, err);
     if (fd >= 0 && !mapping->handle)
         close(fd);
     if (result) {
@@ -381,6 +386,11 @@ void loader_free(struct loader *loader)
     free(loader->mappings);
     free(loader->own);
     free(loader);
+}
+
+void loader_by_name(struct loader *loader)
+{
+    loader->by_name = true;
 }
 
 const char *loader_own_folder(const struct loader *loader)
@@ -498,7 +508,8 @@ static int load_new(struct loader *loader, const char *folder, const char *path,
     if (!file)
         return err_set(err, ERR_PLACE, "no memory");
     file->ships = is_own(loader, folder);
-    if (shared_object_check_folder(folder, err) || load_file(file, path, name, &mapping, err) ||
+    if (shared_object_check_folder(folder, err) ||
+        load_file(file, path, name, loader->by_name, &mapping, err) ||
         note_hidden(loader, name, file, err) || remember(loader, name, file, &mapping, err)) {
         unmap(&mapping);
         free_file(file);
@@ -569,7 +580,7 @@ static int list_file(struct loader *loader, const char *folder, const char *file
         files[i].path = strdup(path);
         files[i].refused = strdup(why.text);
     } else {
-        load_file(&files[i], path, name, &mappings[i], &why);
+        load_file(&files[i], path, name, loader->by_name, &mappings[i], &why);
     }
     if (!files[i].path || (!files[i].plugin && !files[i].refused))
         return err_set(err, ERR_PLACE, "no memory");

@@ -35,6 +35,9 @@ struct loader;
  * loaded stays mapped until loader_free(). */
 struct loader *loader_new(const char *const *folders, size_t n_folders, struct err *err);
 void loader_free(struct loader *loader);
+/* From now on a stage is loaded by the name of its file, as a debugger needs it to find the source:
+ * whoever changes the file meanwhile changes the code.  For `sendit test-stage --gdb` alone. */
+void loader_by_name(struct loader *loader);
 /* The folder that holds what ships; never NULL. */
 const char *loader_own_folder(const struct loader *loader);
 

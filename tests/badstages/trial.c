@@ -3,8 +3,10 @@
  * A stage for tests of `sendit test-stage`, built by them with -DTRIAL=... : sound as it is, and
  * wrong in one way for each other number.
  */
+#define _GNU_SOURCE
 #include <sendit/stage.h>
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +128,7 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
     volatile int *nowhere = NULL;
     const char *known, *modality = NULL;
     char number[16];
+    Dl_info from;
     sendit_result r = self->dicom->get(item->ds, 0x00080060, &modality);
 
     if (TRIAL == CRASHES)
@@ -143,6 +146,8 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
     if (TRIAL == SAYS) {
         fputs("this was said on stderr\n", stderr);
         puts("and this on stdout");
+        if (dladdr(options, &from))
+            fprintf(stderr, "loaded from %s\n", from.dli_fname);
         return sendit_because(why, SENDIT_QUARANTINE, "trial.said", "It was said.");
     }
     if (r != SENDIT_OK && r != SENDIT_EABSENT)

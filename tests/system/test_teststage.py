@@ -385,6 +385,33 @@ class TestStage(unittest.TestCase):
         self.assertIn("# | this was said on stderr\n", output)
         self.assertIn("# | and this on stdout\n", output)
 
+    # ---- one case in the debugger ----
+
+    def test_gdb(self):
+        folder = os.path.join(self.place, "fake")
+        os.makedirs(folder, exist_ok=True)
+        gdb = write(os.path.join(folder, "gdb"), "#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+        os.chmod(gdb, 0o755)
+        case = self.case(dump=BURNED_IN, expect={"verdict": "PASS"})
+        path, os.environ["PATH"] = os.environ["PATH"], "%s:%s" % (folder, os.environ["PATH"])
+        try:
+            argv = self.run_it(PIXEL_CHECK, case, "--gdb").splitlines()
+        finally:
+            os.environ["PATH"] = path
+        self.assertEqual(argv, ["--args", os.path.realpath(sendit.program()), "test-stage",
+                                "--in-process", PIXEL_CHECK, case])
+        # What the debugger starts: this case, here, its output where it belongs.
+        output = self.run_it("--in-process", PIXEL_CHECK, case, status=1)
+        self.assertIn("1..1\n", output)
+        self.assertIn('# +   "verdict": "QUARANTINE"', output)
+
+    def test_in_process_is_loaded_by_name(self):
+        output = self.run_it("--in-process", self.stage("SAYS"), self.case(expect={
+            "verdict": "QUARANTINE", "code": "trial.said"}))
+        self.assertIn("loaded from %s\n" % self.stage("SAYS"), output)
+        output = self.run_it(self.stage("SAYS"), self.case(expect={"verdict": "PASS"}), status=1)
+        self.assertIn("# | loaded from /proc/self/fd/", output)
+
     # ---- alone ----
 
     @unittest.skipUnless(shutil.which("ctest"), "ctest is not installed")
