@@ -32,7 +32,7 @@ const struct spy_about spy_about[SPY_N] = {
     [SPY_WALK] = {"dicom.walk", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}},
     [SPY_JSON] = {"dicom.json", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}},
     [SPY_COUNT] = {"pixels.count", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}},
-    [SPY_FRAME] = {"pixels.frame", false, {SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
+    [SPY_FRAME] = {"pixels.frame", false, {SENDIT_EABSENT, SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_BLANK] = {"pixels.blank", true, {SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_COMPILE] = {"deid.compile", false, {SENDIT_EINVAL, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_FILTER] = {"deid.filter", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}}, /* EABSENT is an answer */
@@ -367,6 +367,32 @@ static const struct sendit_dicom spy_dicom = {
     .native = d_native,
 };
 
+/* ---- pixels ---- */
+
+static sendit_result x_count(struct sendit_dataset *ds, uint32_t *ret_frames)
+{
+    SPY(SPY_COUNT, host_pixels.count(ds, ret_frames), "%s", "");
+}
+
+static sendit_result x_frame(struct sendit_dataset *ds, uint32_t index,
+                             const struct sendit_frame **ret_frame)
+{
+    SPY(SPY_FRAME, host_pixels.frame(ds, index, ret_frame), "%u", (unsigned)index);
+}
+
+static sendit_result x_blank(struct sendit_dataset *ds, uint32_t index,
+                             const struct sendit_box *box)
+{
+    struct call call;
+    sendit_result r = index == SENDIT_ALL_FRAMES ? enter(&call, SPY_BLANK, "all frames")
+                                                 : enter(&call, SPY_BLANK, "%u", (unsigned)index);
+
+    return r == SENDIT_OK ? leave(&call, host_pixels.blank(ds, index, box)) : r;
+}
+
+static const struct sendit_pixels spy_pixels = {
+    .count = x_count, .frame = x_frame, .blank = x_blank};
+
 /* ---- deid ---- */
 
 static sendit_result e_compile(const struct sendit_host *host, const char *const *profiles,
@@ -670,6 +696,7 @@ static const struct {
     uint32_t flag; /* 0: the host knows */
 } tables[] = {
     {"sendit.dicom/1", &spy_dicom, sizeof(spy_dicom), 0},
+    {"sendit.pixels/1", &spy_pixels, sizeof(spy_pixels), 0},
     {"sendit.deid/1", &spy_deid, sizeof(spy_deid), 0},
     {"sendit.ids/1", &spy_ids, sizeof(spy_ids), 0},
     {"sendit.files/1", &spy_files, sizeof(spy_files), 0},
