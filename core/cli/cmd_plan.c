@@ -217,6 +217,15 @@ static void print_allowed(const struct plan *plan, FILE *out)
     }
 }
 
+static void print_because(const struct plan *plan, FILE *out)
+{
+    const char *title = "because";
+
+    for (size_t i = 0; i < plan->n_stages; i++)
+        if (plan->stages[i].enabled && plan->stages[i].because)
+            sayf(out, &title, "%s: %s", plan->stages[i].id, plan->stages[i].because);
+}
+
 static void print_hidden_and_off(const struct plan *plan, FILE *out)
 {
     const char *title = "hidden";
@@ -329,6 +338,7 @@ void cli_print_plan(const struct plan *plan, FILE *out)
     print_network(plan, out);
     print_vouched(plan, out);
     print_allowed(plan, out);
+    print_because(plan, out);
     print_hidden_and_off(plan, out);
     print_policy(plan, out);
     print_places(plan, out);
@@ -390,8 +400,9 @@ static json_t *allow_json(char *const *allow)
 static json_t *stage_json(const struct plan *plan, const struct plan_stage *stage)
 {
     const struct stage_file *file = stage->file;
-    json_t *object = json_pack("{s:s, s:s, s:b, s:o}", "id", stage->id, "use", stage->use,
-                               "enabled", (int)stage->enabled, "allow", allow_json(stage->allow));
+    json_t *object = json_pack("{s:s, s:s, s:b, s:o, s:s?}", "id", stage->id, "use", stage->use,
+                               "enabled", (int)stage->enabled, "allow", allow_json(stage->allow),
+                               "because", stage->because);
     json_t *more;
 
     if (!object || !file)

@@ -198,6 +198,13 @@ static void say_lowered(const struct plan *plan)
     if (plan->lowered)
         log_event(LOG_WARN, NULL, "policy.lowered",
                   "The policy asks for less than the core's default: %s", plan->because);
+    for (size_t i = 0; i < plan->n_stages; i++) {
+        const struct log_who who = {.stage = plan->stages[i].id};
+
+        if (plan->stages[i].enabled && plan->stages[i].because)
+            log_event(LOG_WARN, &who, "recipe.keeps",
+                      "Its recipes keep what the profile would take: %s", plan->stages[i].because);
+    }
 }
 
 static int run_plan(const struct cli *cli, const struct run_request *request,

@@ -185,12 +185,14 @@ static json_t *entry_of(const struct stage_file *files, size_t n, bool *failed)
                                             "allOf", needs_of(plugin))))
             *failed = true;
     }
-    return json_pack(
-        "{s:s, s:[s], s:b, s:{s:{s:s, s:o}, s:{s:s, s:s}, s:{s:s}, s:o, s:{s:s}}, s:o}", "type",
-        "object", "required", "use", "additionalProperties", 0, "properties", "use", "description",
-        "the name of the stage", "enum", names, "id", "type", "string", "pattern",
-        "^[a-z][a-z0-9-]*$", "enabled", "type", "boolean", "allow", consents(), "config", "type",
-        "object", "allOf", cases);
+    return json_pack("{s:s, s:[s], s:b, s:{s:{s:s, s:o}, s:{s:s, s:s}, s:{s:s}, s:o, s:{s:s, s:s}, "
+                     "s:{s:s}}, s:o}",
+                     "type", "object", "required", "use", "additionalProperties", 0, "properties",
+                     "use", "description", "the name of the stage", "enum", names, "id", "type",
+                     "string", "pattern", "^[a-z][a-z0-9-]*$", "enabled", "type", "boolean",
+                     "allow", consents(), "because", "type", "string", "description",
+                     "why its recipes keep what the profile would take", "config", "type", "object",
+                     "allOf", cases);
 }
 
 json_t *schema_of_pipeline(const struct stage_file *files, size_t n)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plan from the names of profiles and recipes. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +140,34 @@ const char *deid_digest(const struct deid_plan *plan)
 const char *deid_variable(const struct deid_plan *plan, size_t index)
 {
     return plan->recipe && index < plan->recipe->n_vars ? plan->recipe->vars[index] : NULL;
+}
+
+bool deid_brings_back(const struct deid_plan *plan, char *where, size_t size)
+{
+    for (size_t i = 0; plan->has_profile && plan->recipe && i < plan->recipe->n_actions; i++) {
+        const struct recipe_action *action = &plan->recipe->actions[i];
+        const char *file = strrchr(action->place.file, '/');
+
+        if (action->verb != VERB_KEEP)
+            continue;
+        snprintf(where, size, "%s:%u", file ? file + 1 : action->place.file, action->place.line);
+        return true;
+    }
+    return false;
+}
+
+static bool identifies(const void *ctx, const struct name *name)
+{
+    const struct deid_plan *plan = ctx;
+
+    if (name->tag == 0x00100020 || !strcmp(name->vr, "PN") || !strcmp(name->vr, "SQ"))
+        return true;
+    return !strcmp(name->vr, "UI") && plan_action(plan, name->tag) != ACT_KEEP;
+}
+
+bool deid_lets_identity_through(const struct deid_plan *plan)
+{
+    return plan->has_profile && plan->header && header_keeps(plan->header, identifies, plan);
 }
 
 const struct sendit_match *deid_label(const struct deid_plan *plan, size_t index)

@@ -10,6 +10,9 @@
 #ifndef SENDIT_DEID_DEID_H
 #define SENDIT_DEID_DEID_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/err.h"
 #include "sendit/stage.h"
 
@@ -26,6 +29,11 @@ void deid_free(struct deid_plan *plan);
 const char *deid_variable(const struct deid_plan *plan, size_t index);
 /* The LABELs of the filters, by index; NULL past the end. */
 const struct sendit_match *deid_label(const struct deid_plan *plan, size_t index);
+/* Does a recipe bring back what the profile would take?  `where` is then the place of the first
+ * KEEP, "deid.site:12".  Without a profile nothing is taken. */
+bool deid_brings_back(const struct deid_plan *plan, char *where, size_t size);
+/* May it be a PatientID, a name, the UID of an instance, or a sequence with any of these? */
+bool deid_lets_identity_through(const struct deid_plan *plan);
 /* SHA-256 in hex of all that went into it. */
 const char *deid_digest(const struct deid_plan *plan);
 

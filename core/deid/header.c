@@ -226,6 +226,51 @@ bool header_gave_id(const struct header *h)
     return h->gave_id;
 }
 
+/* Does a KEEP mean the attribute, wherever its path leads? */
+static bool keeps_path(const struct field *field, const struct name *name)
+{
+    return field->kind == FIELD_PATH &&
+           names_canonical(field->steps[field->n_steps - 1].tag) == name->tag;
+}
+
+static bool keeps_name(struct header *h, const struct name *name)
+{
+    const struct recipe *recipe = h->recipe;
+    struct spot spot = {
+        .tag = name->tag, .vr = value_vr(name->vr), .is_sequence = !strcmp(name->vr, "SQ")};
+    const uint32_t *owners;
+    size_t n;
+
+    selection_start(h->actions);
+    if (selection_find(h->actions, &spot, &owners, &n))
+        return true; /* nobody knows */
+    for (size_t i = 0; i < n; i++)
+        if (recipe->actions[owners[i]].verb == VERB_KEEP)
+            return true;
+    for (size_t i = 0; i < recipe->n_actions; i++) {
+        const struct field *field = &recipe->actions[i].field;
+
+        if (recipe->actions[i].verb != VERB_KEEP)
+            continue;
+        if (keeps_path(field, name))
+            return true;
+        for (size_t k = 0;
+             field->kind == FIELD_FIELDS && k < recipe->sources[field->source].n_entries; k++)
+            if (keeps_path(&recipe->sources[field->source].entries[k].field, name))
+                return true;
+    }
+    return false;
+}
+
+bool header_keeps(struct header *h, bool (*identifies)(const void *ctx, const struct name *name),
+                  const void *ctx)
+{
+    for (size_t i = 0; i < names_count(h->names); i++)
+        if (identifies(ctx, names_at(h->names, i)) && keeps_name(h, names_at(h->names, i)))
+            return true;
+    return false;
+}
+
 /* ---- values of %values ---- */
 
 static void add_value(struct found *found, const char *text, size_t len)

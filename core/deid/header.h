@@ -25,6 +25,10 @@ int header_new(const struct recipe *recipe, const struct names *names, struct he
                struct err *err);
 void header_free(struct header *header);
 
+/* Is there an attribute that `identifies` and that a KEEP may mean, at whatever place? */
+bool header_keeps(struct header *header,
+                  bool (*identifies)(const void *ctx, const struct name *name), const void *ctx);
+
 /* One run over a data set. */
 struct header_env {
     struct sendit_dataset *ds;

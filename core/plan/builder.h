@@ -45,6 +45,8 @@ const char *builder_set(const struct builder *b, const char *stage, const char *
 /* Labels, policy, consent and order; the last thing before the plan is handed out. */
 int builder_policy(struct builder *b, struct json_node *policy);
 int builder_allow(struct builder *b, struct plan_stage *stage, struct json_node *allow);
+/* One line of text, or NULL if the node is. */
+int builder_because(struct builder *b, struct json_node *node, char **ret_because);
 int builder_prove(struct builder *b);
 
 int builder_no_memory(struct builder *b);

@@ -254,7 +254,7 @@ static int read_config(struct builder *b, struct plan_stage *stage, struct json_
 
 static int read_entry(struct builder *b, struct json_node *entry, struct plan_stage *stage)
 {
-    static const char *const known[] = {"use", "id", "enabled", "allow", "config", NULL};
+    static const char *const known[] = {"use", "id", "enabled", "allow", "because", "config", NULL};
     struct json_node *use;
     const char *name;
 
@@ -278,7 +278,9 @@ static int read_entry(struct builder *b, struct json_node *entry, struct plan_st
     if (!stage->use)
         return builder_no_memory(b);
     if (read_id(b, stage, entry, use) || read_enabled(b, stage, json_doc_get(entry, "enabled")) ||
-        builder_allow(b, stage, json_doc_get(entry, "allow")) || find_plugin(b, stage, use))
+        builder_allow(b, stage, json_doc_get(entry, "allow")) ||
+        builder_because(b, json_doc_get(entry, "because"), &stage->because) ||
+        find_plugin(b, stage, use))
         return -1;
     return stage->plugin ? note_labels(b, stage, entry) : 0;
 }
@@ -418,6 +420,7 @@ static void free_stage(struct plan_stage *stage)
     for (char **at = stage->allow; at && *at; at++)
         free(*at);
     free(stage->allow);
+    free(stage->because);
     free(stage->id);
     free(stage->use);
 }

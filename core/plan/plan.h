@@ -41,6 +41,7 @@ struct plan_stage {
     const struct sendit_plugin *plugin;
     struct plan_value *values; /* plugin->n_options of them, in the table's order */
     char **allow;              /* as written, ended by NULL */
+    char *because;             /* why it does less than it could; NULL without */
     bool egress;               /* EGRESS, or NETWORK without SENDS_PHI */
     uint64_t needs;            /* label masks: at process(), the policy's for egress included */
     uint64_t needs_at_finish;  /* those that earlier stages grant at finish */

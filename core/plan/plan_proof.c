@@ -123,7 +123,7 @@ char *plan_label_text(const struct plan *plan, uint64_t mask)
 
 /* ---- policy ---- */
 
-static int read_because(struct builder *b, struct json_node *node)
+int builder_because(struct builder *b, struct json_node *node, char **ret_because)
 {
     const char *text;
 
@@ -138,8 +138,8 @@ static int read_because(struct builder *b, struct json_node *node)
     for (const char *at = text; *at; at++)
         if ((unsigned char)*at < ' ' || *at == 127)
             return json_doc_error(&b->doc, node, b->err, "a reason is one line of text");
-    b->plan->because = strdup(text);
-    return b->plan->because ? 0 : builder_no_memory(b);
+    *ret_because = strdup(text);
+    return *ret_because ? 0 : builder_no_memory(b);
 }
 
 static int read_needs(struct builder *b, struct json_node *node)
@@ -210,7 +210,7 @@ int builder_policy(struct builder *b, struct json_node *policy)
         return json_doc_error(&b->doc, policy, b->err, "an object was expected, this is %s",
                               json_doc_kind(policy->value));
     needs = json_doc_get(policy, "egress_needs");
-    if (read_because(b, json_doc_get(policy, "because")) ||
+    if (builder_because(b, json_doc_get(policy, "because"), &plan->because) ||
         builder_refuse_unknown(b, policy, known) || (needs && read_needs(b, needs)))
         return -1;
     plan->lowered = (least & ~plan->egress_needs) != 0;

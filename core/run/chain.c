@@ -255,7 +255,7 @@ static sendit_verdict call(struct try *try, struct worker_stage *stage, struct s
 /* PASS: what the image has now. */
 static void grant(struct try *try, const struct worker_stage *stage, bool edited)
 {
-    try->labels = plan_labels_after(stage->plan, try->labels, edited);
+    try->labels = plan_labels_after(stage->plan, try->labels, edited) & ~stage->host.lost;
     try->handed_out |= stage->plan->egress;
 }
 

@@ -142,23 +142,43 @@ static int make_scratch(struct supervisor *sv)
     return 0;
 }
 
+/* Why the policy is lower, and why a stage keeps more, each behind its id.  NULL without reasons;
+ * the caller frees it. */
+static int write_reasons(const struct plan *plan, char **ret_text)
+{
+    struct buf buf = {0};
+
+    *ret_text = NULL;
+    if (plan->because)
+        buf_str(&buf, plan->because);
+    for (size_t i = 0; i < plan->n_stages; i++)
+        if (plan->stages[i].enabled && plan->stages[i].because)
+            buf_printf(&buf, "%s%s: %s", buf.len ? "; " : "", plan->stages[i].id,
+                       plan->stages[i].because);
+    if (!buf.len && !buf.failed)
+        return 0;
+    *ret_text = buf_take(&buf);
+    return *ret_text ? 0 : -1;
+}
+
 static int begin_run(struct supervisor *sv)
 {
     const struct plan *plan = sv->options->plan;
+    char *reasons = NULL;
     struct ledger_run run = {.version = SENDIT_VERSION,
                              .pipeline_digest = plan->digest,
-                             .key_fingerprint = sv->key.fingerprint,
-                             .because = plan->because};
+                             .key_fingerprint = sv->key.fingerprint};
     struct ledger_stage *stages = calloc(plan->n_stages, sizeof(*stages));
     char(*rules)[DIGEST_HEX] = calloc(plan->n_stages, sizeof(*rules));
     size_t n = 0;
     int result;
 
-    if (!stages || !rules) {
+    if (!stages || !rules || write_reasons(plan, &reasons)) {
         free(stages);
         free(rules);
         return err_set(sv->err, ERR_PLACE, "no memory");
     }
+    run.because = reasons;
     for (size_t i = 0; i < plan->n_stages; i++) {
         const struct plan_stage *stage = &plan->stages[i];
 
@@ -178,6 +198,7 @@ static int begin_run(struct supervisor *sv)
     result = ledger_run_begin(sv->ledger, &run, stages, n, sv->err);
     free(stages);
     free(rules);
+    free(reasons);
     return result;
 }
 

@@ -69,6 +69,53 @@ static void free_paths(char **paths)
     free(paths);
 }
 
+/* Which of the labels that the stage grants it cannot earn with these recipes; an image never has
+ * them then, and a plan in which a later stage needs one is refused before a file is touched. */
+static sendit_result lose_labels(struct host *host, const char *where, struct sendit_why *why)
+{
+    const struct plan *plan = host->env->plan;
+    bool behind = false;
+
+    host->lost = plan ? 0 : UINT64_MAX;
+    for (size_t i = 0; plan && i < plan->n_labels; i++)
+        if (!strcmp(plan->labels[i], "ids.replaced") || !strcmp(plan->labels[i], "deid.header"))
+            host->lost |= UINT64_C(1) << i;
+    for (size_t i = 0; plan && i < plan->n_stages; i++) {
+        const struct plan_stage *later = &plan->stages[i];
+        bool needs = (later->needs | later->needs_at_finish) & host->stage->grants & host->lost;
+
+        if (!behind || !later->enabled || !needs) {
+            behind = behind || later == host->stage;
+            continue;
+        }
+        (void)sendit_because(why, SENDIT_FAIL, "deid.identity",
+                             "%.80s lets an identity through, so that images do not earn "
+                             "ids.replaced and deid.header, which \"%.40s\" needs.",
+                             where, later->id);
+        return SENDIT_EINVAL;
+    }
+    return SENDIT_OK;
+}
+
+/* What brings back what a profile would take needs a reason of the site's. */
+static sendit_result judge(struct host *host, const struct deid_plan *compiled,
+                           struct sendit_why *why)
+{
+    char where[100];
+
+    if (!(host->stage->plugin->flags & SENDIT_MUTATES) ||
+        !deid_brings_back(compiled, where, sizeof(where)))
+        return SENDIT_OK;
+    if (!host->stage->because) {
+        (void)sendit_because(why, SENDIT_FAIL, "deid.because",
+                             "%.80s: KEEP brings back what the profile would take; write why, as "
+                             "\"because\" in the entry \"%.40s\".",
+                             where, host->stage->id);
+        return SENDIT_EINVAL;
+    }
+    return deid_lets_identity_through(compiled) ? lose_labels(host, where, why) : SENDIT_OK;
+}
+
 /* `names` is taken. */
 static sendit_result compile_new(struct host *host, char *names, const char *const *profiles,
                                  const char *const *recipes,
@@ -87,6 +134,11 @@ static sendit_result compile_new(struct host *host, char *names, const char *con
     if (deid_compile(profiles ? profiles : none, (const char *const *)paths, host->env->filters,
                      &plan->compiled, &err)) {
         r = because(why, err.code == ERR_PLACE ? SENDIT_EIO : SENDIT_EINVAL, err.text);
+        goto fail;
+    }
+    r = judge(host, plan->compiled, why);
+    if (r != SENDIT_OK) {
+        deid_free(plan->compiled);
         goto fail;
     }
     free_paths(paths);

@@ -107,6 +107,7 @@ struct host {
     struct host_http *http;        /* requests in flight; NULL before the first */
     int64_t since_ms;              /* CLOCK_BOOTTIME at which the callback began */
     struct sendit_deid_plan *deid; /* what the stage compiled */
+    uint64_t lost;                 /* labels that it does not grant with these recipes */
     bool locked;                   /* the lock of the store is its */
     char uid[IDENTITY_UID];        /* what host_uid() returned, if it is not in env->uids */
 };

@@ -49,7 +49,7 @@ static const struct sendit_option options[] = {
      "basic retain-patient-characteristics retain-modified-dates", NULL,
      "The profile of PS3.15 and its options."},
     {"recipes", SENDIT_OPT_STRING, SENDIT_OPT_MANY, NULL, NULL,
-     "Recipes in filters/ that say more than the profile."},
+     "Recipes that say more than the profile: \"NAME\" is filters/deid.NAME, or a path."},
     {"key", SENDIT_OPT_SECRET, 0, NULL, NULL,
      "The site key, \"file:PATH\"; else one is made in the state folder."},
     {"no_patient", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|study",
@@ -193,16 +193,36 @@ static void count(struct sendit_stage_state *self, const struct sendit_report *r
 
 /* ---- callbacks ---- */
 
+/* A recipe may ask for what this stage gives, and for nothing else. */
+static sendit_verdict check_variables(const struct sendit_deid *deid,
+                                      const struct sendit_deid_plan *plan, struct sendit_why *why)
+{
+    const char *name;
+
+    for (size_t i = 0; (name = deid->variable(plan, i)); i++)
+        if (strcmp(name, "entity_id") && strcmp(name, "item_id") && strcmp(name, "jitter"))
+            return sendit_because(
+                why, SENDIT_FAIL, "ids.recipes",
+                "A recipe asks for var:%.60s; this stage gives entity_id, item_id "
+                "and jitter.",
+                name);
+    return SENDIT_PASS;
+}
+
 static sendit_verdict compile(const struct sendit_host *host,
                               const struct sendit_deid_plan **ret_plan, struct sendit_why *why)
 {
     const struct sendit_config *config = SENDIT_SERVICE(host, config);
     const struct sendit_deid *deid = SENDIT_SERVICE(host, deid);
-    sendit_result r = deid->compile(host, config->list(host, "profile"),
-                                    config->list(host, "recipes"), ret_plan, why);
+    const char *const *profile = config->list(host, "profile");
+    sendit_result r;
 
+    if (!profile[0])
+        return sendit_because(why, SENDIT_FAIL, "ids.profile",
+                              "It has no profile; \"basic\" must be among them.");
+    r = deid->compile(host, profile, config->list(host, "recipes"), ret_plan, why);
     if (r == SENDIT_OK)
-        return SENDIT_PASS;
+        return check_variables(deid, *ret_plan, why);
     if (!why->text[0])
         return sendit_because(why, SENDIT_FAIL, "ids.profile", "Its profile cannot be compiled.");
     return SENDIT_FAIL;
@@ -214,9 +234,6 @@ static sendit_verdict check(const struct sendit_host *host, int online, struct s
     const struct sendit_deid_plan *plan;
 
     (void)online;
-    if (SENDIT_SERVICE(host, config)->list(host, "recipes")[0])
-        return sendit_because(why, SENDIT_FAIL, "ids.recipes",
-                              "Recipes on top of a profile are not there yet; take them out.");
     return compile(host, &plan, why);
 }
 

@@ -401,7 +401,8 @@ class Manual(unittest.TestCase):
               "batch.left", "batch.abandoned", "ids.item", "ids.entity", "ids.memory", "ids.fact",
               "ids.profile", "ids.recipes", "pixel.memory", "pixel.passed",
               "filter.none", "filter.recipe", "filter.memory", "filter.fact", "filter.whitelist",
-              "deid.profile", "deid.header", "deid.compile", "deid.apply", "deid.memory",
+              "deid.profile", "deid.header", "deid.because", "deid.identity",
+              "ids.replaced", "deid.compile", "deid.apply", "deid.memory",
               "deid.edit"}
 
     def test_reason_codes(self):

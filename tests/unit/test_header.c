@@ -680,6 +680,50 @@ static void test_profile(void **state)
     end(&t);
 }
 
+/* What a KEEP on top of a profile may let through. */
+static void test_brings_back(void **state)
+{
+    static const struct {
+        const char *text;
+        bool keeps, identity;
+    } rows[] = {
+        {"REMOVE PatientID\nADD PatientName x\nREPLACE PatientID var:entity_id\n", false, false},
+        {"JITTER StudyDate 3\nDEFAULT KEEP\n", false, false},
+        {"KEEP StudyDescription\n", true, false},
+        {"KEEP SOPClassUID\n", true, false},
+        {"KEEP (0033,\"MINE\",01)\n", true, false},
+        {"KEEP RequestAttributesSequence__ScheduledProcedureStepID\n", true, false},
+        {"KEEP fields:f\n%fields f\nFIELD StudyDate\n", true, false},
+        {"KEEP PatientID\n", true, true},
+        {"KEEP ReferencedStudySequence__PatientID\n", true, true},
+        {"KEEP ReferencedStudySequence\n", true, true},
+        {"KEEP OperatorsName\n", true, true},
+        {"KEEP select:VR:PN\n", true, true},
+        {"KEEP endswith:Name\n", true, true},
+        {"KEEP StudyInstanceUID\n", true, true},
+        {"KEEP contains:UID\n", true, true},
+        {"KEEP select:group:0010\n", true, true},
+        {"KEEP except:Patient\n", true, true},
+        {"KEEP ALL\n", true, true},
+        {"KEEP values:v\n%values v\nFIELD Modality\n", true, true},
+        {"KEEP fields:f\n%fields f\nFIELD ReferencedStudySequence__PatientName\n", true, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char text[200], where[80] = "";
+        struct deid_plan *plan;
+
+        snprintf(text, sizeof(text), "%s%s", H, rows[i].text);
+        plan = compile(basic, text);
+        if (deid_brings_back(plan, where, sizeof(where)) != rows[i].keeps ||
+            deid_lets_identity_through(plan) != rows[i].identity)
+            fail_msg("%s", rows[i].text);
+        assert_string_equal(where, rows[i].keeps ? "deid.recipe:3" : "");
+        deid_free(plan);
+    }
+}
+
 static int set_up(void **state)
 {
     const struct dicom_limits limits = {.max_inflate = 1u << 20};
@@ -708,12 +752,13 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grid),      cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_all),       cmocka_unit_test(test_keep),
-        cmocka_unit_test(test_values),    cmocka_unit_test(test_order),
-        cmocka_unit_test(test_given),     cmocka_unit_test(test_dates),
-        cmocka_unit_test(test_functions), cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_default),   cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_grid),        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_all),         cmocka_unit_test(test_keep),
+        cmocka_unit_test(test_values),      cmocka_unit_test(test_order),
+        cmocka_unit_test(test_given),       cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_functions),   cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_default),     cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_brings_back),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -473,6 +473,24 @@ static void policies_that_are_none(void **state)
     ALL_REFUSED(cases);
 }
 
+static void an_entry_says_why(void **state)
+{
+    static const struct refusal_case cases[] = {
+        {STAGES(IMPORTER ",{'use':'pixel-check','because':' '}"),
+         "1:62: stages[1].because: a reason was expected, this is blank"},
+        {STAGES(IMPORTER ",{'use':'pixel-check','because':1}"),
+         "1:62: stages[1].because: text was expected, this is a whole number"},
+    };
+    struct plan *plan = must_build(STAGES(
+        IMPORTER "," CHECK ",{'use':'local-anonymizer','because':'the trial reads it'}," STORE));
+
+    (void)state;
+    assert_string_equal(plan->stages[2].because, "the trial reads it");
+    assert_null(plan->stages[1].because);
+    plan_free(plan);
+    ALL_REFUSED(cases);
+}
+
 static void a_lowered_policy_says_why(void **state)
 {
     struct plan *plan = must_build(
@@ -978,6 +996,7 @@ int main(void)
         FRESH(what_has_the_wrong_shape),
         FRESH(options_that_do_not_fit_their_table),
         FRESH(policies_that_are_none),
+        FRESH(an_entry_says_why),
         FRESH(a_lowered_policy_says_why),
         FRESH(consent_is_asked_for),
         FRESH(a_service_on_this_machine_needs_consent),

@@ -21,6 +21,7 @@ static struct sendit_why why;
 static struct sendit_stage_state *self;
 static char seen_patient[256], seen_vars[256], item_id[8];
 static sendit_result apply_result, compile_result;
+static const char *variables[2]; /* that recipes ask for */
 static const struct sendit_batch batch = {.id = "b", .once_key = "k"};
 
 static sendit_result fake_patient(struct sendit_dataset *ds, const char **ret_patient)
@@ -86,8 +87,14 @@ static sendit_result fake_apply(const struct sendit_deid_plan *plan, struct send
 
 static const struct sendit_ids ids_table = {
     .patient = fake_patient, .pseudonym = fake_pseudonym, .days = fake_days};
+static const char *fake_variable(const struct sendit_deid_plan *plan, size_t index)
+{
+    (void)plan;
+    return index < 2 ? variables[index] : NULL;
+}
+
 static const struct sendit_deid deid_table = {
-    .compile = fake_compile, .digest = fake_digest, .apply = fake_apply};
+    .compile = fake_compile, .digest = fake_digest, .apply = fake_apply, .variable = fake_variable};
 
 static sendit_verdict show(const struct fake_attribute *attributes)
 {
@@ -107,10 +114,14 @@ static sendit_verdict show(const struct fake_attribute *attributes)
 
 static int set_up(void **state)
 {
+    static const char *const profile[] = {"basic", NULL};
+
     (void)state;
     fake_reset();
     fake_ids = &ids_table;
     fake_deid = &deid_table;
+    fake_option("profile")->list = profile;
+    variables[0] = variables[1] = NULL;
     apply_result = compile_result = SENDIT_OK;
     strcpy(item_id, "a");
     assert_int_equal(start(&fake_host, &self, &why), SENDIT_PASS);
@@ -199,6 +210,23 @@ static void test_failures(void **state)
     memset(&why, 0, sizeof(why));
     assert_int_equal(check(&fake_host, 0, &why), SENDIT_FAIL);
     assert_string_equal(why.code, "ids.profile");
+    compile_result = SENDIT_OK;
+    fake_option("profile")->list = NULL;
+    assert_int_equal(check(&fake_host, 0, &why), SENDIT_FAIL);
+    assert_non_null(strstr(why.text, "It has no profile"));
+}
+
+/* What this stage does not give costs no image: the recipe is refused. */
+static void refuses_other_variables(void **state)
+{
+    (void)state;
+    variables[0] = "item_id";
+    memset(&why, 0, sizeof(why));
+    assert_int_equal(check(&fake_host, 0, &why), SENDIT_PASS);
+    variables[1] = "entity_timestamp";
+    assert_int_equal(check(&fake_host, 0, &why), SENDIT_FAIL);
+    assert_string_equal(why.code, "ids.recipes");
+    assert_non_null(strstr(why.text, "var:entity_timestamp"));
 }
 
 int main(void)
@@ -209,6 +237,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_study_as_patient, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_two_patients_in_one_study, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failures, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refuses_other_variables, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
