@@ -36,6 +36,7 @@ enum {
     CODE_SCHEME_UID = 0x0008010c,
     FRAME_TYPE = 0x00089007,
     PATIENT_ID = 0x00100020,
+    PATIENT_SEX = 0x00100040,
     IDENTITY_REMOVED = 0x00120062,
     METHOD = 0x00120063,
     METHOD_CODES = 0x00120064,
@@ -236,6 +237,7 @@ static const struct terms *terms_of(uint32_t tag)
                                        {MODALITY, terms_is_modality, "OT"},
                                        {MODALITIES_IN_STUDY, terms_is_modality, "OT"},
                                        {FRAME_TYPE, terms_is_image_type, "ANONYMIZED"},
+                                       {PATIENT_SEX, terms_is_sex, ""}, /* Type 2 */
                                        {PHOTOMETRIC, terms_is_photometric, "ANONYMIZED"}};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)

@@ -102,6 +102,11 @@ bool terms_is_modality(const char *text, size_t len)
     return is_among(text, len, modalities);
 }
 
+bool terms_is_sex(const char *text, size_t len)
+{
+    return is_among(text, len, " M F O ");
+}
+
 bool terms_is_photometric(const char *text, size_t len)
 {
     static const char *const terms[] = {"MONOCHROME1",

@@ -17,6 +17,8 @@
 bool terms_is_common(const char *text, size_t len);
 /* A defined term of Modality, PS3.3 C.7.3.1.1.1, a retired one too. */
 bool terms_is_modality(const char *text, size_t len);
+/* "M", "F" or "O", which are all that Patient's Sex may be. */
+bool terms_is_sex(const char *text, size_t len);
 /* A defined term of PhotometricInterpretation. */
 bool terms_is_photometric(const char *text, size_t len);
 /* A value of ImageType or FrameType: of words that the standard and makers have there, of numbers

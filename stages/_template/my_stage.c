@@ -45,6 +45,8 @@ static sendit_verdict my_process(struct sendit_stage_state *self, const struct s
 
     if (r == SENDIT_EABSENT || (r == SENDIT_OK && !*modality))
         return sendit_because(why, SENDIT_QUARANTINE, "my-stage.absent", "It has no Modality.");
+    if (r == SENDIT_EINVAL) /* bytes, or a sequence: one odd image shall not stop its batch */
+        return sendit_because(why, SENDIT_QUARANTINE, "my-stage.odd", "Its Modality is no text.");
     if (r != SENDIT_OK)
         return sendit_verdict_of(r);
     for (size_t i = 0; self->hold[i]; i++)

@@ -727,6 +727,7 @@ static void test_terms(void **state)
     make_text(&t.m, 0x00080061, "CS", "MR\\Goner\\CT");
     make_text(&t.m, 0x00089007, "CS", "ORIGINAL\\PRIMARY\\GONER\\NONE");
     make_text(&t.m, 0x00100010, "PN", "Doe^Norm^Ffe");
+    make_text(&t.m, 0x00100040, "CS", "GONER");
     make_text(&t.m, 0x00280004, "CS", "GONER");
     open_item(&t, 0x00400275);
     make_text(&t.m, 0x00080060, "CS", "~goner");
@@ -740,6 +741,7 @@ static void test_terms(void **state)
     assert_value(t.ds, 0x00080060, "OT");
     assert_value(t.ds, 0x00080061, "MR\\OT\\CT");
     assert_value(t.ds, 0x00089007, "ORIGINAL\\PRIMARY\\ANONYMIZED\\NONE");
+    assert_value(t.ds, 0x00100040, "");
     assert_value(t.ds, 0x00280004, "ANONYMIZED");
     item = dicom_nested(t.ds, 0x00400275, 0);
     if (item)

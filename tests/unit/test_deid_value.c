@@ -354,6 +354,10 @@ static void test_terms(void **state)
     assert_true(terms_is_image_type("AXIALJANE", 5));
     assert_true(terms_is_photometric("PALETTE COLOR", 13));
     assert_true(terms_is_photometric("RGB", 3));
+    assert_true(terms_is_sex("F", 1));
+    assert_true(terms_is_sex("o", 1));
+    assert_false(terms_is_sex("X", 1));
+    assert_false(terms_is_sex("M F", 3));
     assert_false(terms_is_photometric("RGB", 2));
     assert_false(terms_is_photometric("JANE", 4));
     assert_false(terms_is_image_type("M^SE", 4));
