@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "deid/value.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #define DIGITS "0123456789"
@@ -413,6 +414,25 @@ static bool is_text(uint16_t vr, const char *text, size_t len)
     return true;
 }
 
+/*
+ * Words where numbers should be.  A few numbers look like letters by chance, floats (of which the
+ * first byte is a letter from 8 up) sooner than others: shorter words are not seen.
+ */
+static bool is_word(uint16_t vr, const void *bytes, size_t len)
+{
+    struct value_span span = value_trim(bytes, len);
+    bool letters = false;
+
+    for (size_t i = 0; i < span.len; i++) {
+        char c = span.text[i];
+
+        if (!isalpha((unsigned char)c) && !is_digit(c) && (!c || !strchr(" ^=.,-", c)))
+            return false;
+        letters |= isalpha((unsigned char)c) != 0;
+    }
+    return letters && span.len >= (vr == VALUE_VR('F', 'L') ? 12 : 8);
+}
+
 bool value_fits(uint16_t vr, const void *bytes, size_t len)
 {
     struct value_span rest, one;
@@ -420,7 +440,9 @@ bool value_fits(uint16_t vr, const void *bytes, size_t len)
     struct buf ignored = {0};
     bool fits = true;
 
-    if (value_class(vr) == VALUE_NUMBER || value_class(vr) == VALUE_ARRAY)
+    if (value_class(vr) == VALUE_NUMBER)
+        return len % value_width(vr) == 0 && !is_word(vr, bytes, len);
+    if (value_class(vr) == VALUE_ARRAY)
         return len % value_width(vr) == 0;
     if (value_class(vr) == VALUE_BYTES)
         return true;

@@ -44,10 +44,10 @@ def implicit(tag, value, length=None):
                        len(value) if length is None else length) + value
 
 
-def part10(data, syntax=EXPLICIT, preamble=bytes(128), sop=MR, uid=b"1.2.3.4"):
+def part10(data, syntax=EXPLICIT, preamble=bytes(128), sop=MR, uid=b"1.2.3.4", more=b""):
     meta = (element(0x00020001, b"OB", b"\0\1") + element(0x00020002, b"UI", sop) +
             element(0x00020003, b"UI", uid) + element(0x00020010, b"UI", syntax) +
-            element(0x00020012, b"UI", b"1.2.3"))
+            element(0x00020012, b"UI", b"1.2.3") + more)
     return preamble + b"DICM" + element(0x00020000, b"UL", struct.pack("<I", len(meta))) + meta + data
 
 
@@ -110,6 +110,10 @@ CASES = {
     "plain": (part10(body()), "stored"),
     "zero bytes": (b"", "import.empty"),
     "no preamble": (part10(body())[128:], "dicom.not_dicom"),
+    "no preamble, no DICM": (part10(body())[132:], "stored"),
+    "meta group with names": (part10(body(), more=element(0x00020016, b"AE", TOKEN) +
+                                     element(0x00020100, b"UI", b"1.2.3.4") +
+                                     element(0x00020102, b"OB", TOKEN)), "stored"),
     "no meta group": (body(), "stored"),
     "no meta group, implicit": (body(write=implicit), "stored"),
     "no meta group, no SOP class": (body(leave_out=[0x00080016]), "dicom.not_dicom"),
@@ -122,6 +126,26 @@ CASES = {
     "cut in the meta group": (part10(body())[:150], "dicom.truncated"),
     "odd length": (part10(body((0x00104000, element(0x00104000, b"LT", TOKEN + b"x", even=False)))),
                    "stored"),
+    "odd length of a UID": (part10(body((0x00080014, element(0x00080014, b"UI", b"1.2.3",
+                                                             even=False)))), "stored"),
+    "text behind the end": (part10(body() + TOKEN * 3), "dicom.corrupt"),
+    "zeros behind the end": (part10(body() + bytes(512)), "stored"),
+    "group lengths": (part10(element(0x00080000, b"UL", TOKEN[:4]) + body()), "stored"),
+    "retired attributes": (part10(body((0x00104000, element(0x00104000, b"LT", TOKEN)),
+                                       (0x00204000, element(0x00204000, b"LT", TOKEN)))), "stored"),
+    "overlay and curve": (part10(body(
+        (0x50003000, element(0x50003000, b"OW", TOKEN)),
+        (0x60000022, element(0x60000022, b"LO", TOKEN)),
+        (0x60003000, element(0x60003000, b"OW", TOKEN)))), "stored"),
+    "unknown attribute": (part10(body((0x00080991, element(0x00080991, b"LO", TOKEN)))), "stored"),
+    "private without a creator": (part10(body((0x00091001, element(0x00091001, b"LO", TOKEN)))),
+                                  "stored"),
+    "a value of 70,000 bytes": (part10(body((0x00104000, element(0x00104000, b"UT",
+                                                                 TOKEN * 12000)))), "stored"),
+    "a name of 65,000 bytes": (part10(body(x00100010=TOKEN * 10000)), "stored"),
+    "a name with a NUL": (part10(body(x00100010=TOKEN + b"\0" + TOKEN)), "stored"),
+    "a patient id with a NUL": (part10(body(x00100020=TOKEN + b"\0" + TOKEN)), "ids.bad_patient"),
+    "several patient ids": (part10(body(x00100020=TOKEN + b"\\" + TOKEN)), "stored"),
     "duplicate tag": (part10(body((0x00100010, element(0x00100010, b"PN", TOKEN + b"^Two")))), "dicom.corrupt"),
     "tags out of order": (part10(element(0x00200010, b"SH", TOKEN) + body()), "dicom.corrupt"),
     "pixel data in a sequence only": (part10(body(
@@ -136,6 +160,13 @@ CASES = {
     "float pixel data": (part10(body(
         (0x7FE00008, element(0x7FE00008, b"OF", struct.pack("<16f", *range(16)))),
         leave_out=[0x7FE00010], x00280100=struct.pack("<H", 32))), "stored"),
+    "double float pixel data": (part10(body(
+        (0x7FE00009, element(0x7FE00009, b"OD", struct.pack("<16d", *range(16)))),
+        leave_out=[0x7FE00010], x00280100=struct.pack("<H", 64))), "stored"),
+    "two kinds of pixel data": (part10(body(
+        (0x7FE00008, element(0x7FE00008, b"OF", struct.pack("<16f", *range(16)))))),
+        "dicom.corrupt"),
+    "pixel data and no rows": (part10(body(leave_out=[0x00280010])), "pixel.length"),
     "private group above 7FE0": (part10(body(
         (0x7FE10010, element(0x7FE10010, b"LO", TOKEN)),
         (0x7FE11001, element(0x7FE11001, b"LO", TOKEN)))), "stored"),
@@ -144,6 +175,9 @@ CASES = {
     "no pixel data at all": (part10(body(leave_out=[0x7FE00010])), "pixel.length"),
     "UID of 70 characters": (part10(body(x00080018=b"1.2." + b"3" * 66)), "deid.uid"),
     "UID with letters": (part10(body(x00080018=TOKEN)), "deid.uid"),
+    "study UID of 70 characters": (part10(body(x0020000D=b"1.2." + b"3" * 66)), "deid.uid"),
+    "study UID with letters": (part10(body(x0020000D=TOKEN)), "deid.uid"),
+    "SOP class with letters": (part10(body(x00080016=TOKEN)), "pixel.private_sop_class"),
     "UID with leading zeros": (part10(body(x0020000D=b"1.02.003")), "stored"),
     "no instance UID": (part10(body(leave_out=[0x00080018])), "ids.no_instance"),
     "no study UID": (part10(body(leave_out=[0x0020000D])), "ids.no_study"),
@@ -169,6 +203,13 @@ CASES = {
     "AT with text": (part10(body((0x00280009, element(0x00280009, b"AT", TOKEN + b"ab")))),
                      "stored"),
     "OB with text": (part10(body((0x00080071, element(0x00080071, b"OB", TOKEN)))), "stored"),
+    "FL with text": (part10(body((0x00189073, element(0x00189073, b"FL", TOKEN[:4])))), "stored"),
+    "FD with text": (part10(body((0x00189073, element(0x00189073, b"FD", TOKEN + b"ab")))), "stored"),
+    "US with text": (part10(body(x00280103=TOKEN)), "stored"),
+    "SQ where text should be": (part10(body(x00100010=(b"SQ", item(
+        element(0x00080050, b"SH", TOKEN))))), "stored"),
+    "text where SQ should be": (part10(body((0x00081140, element(0x00081140, b"LO", TOKEN)))),
+                                "stored"),
     "unknown VR": (part10(body((0x00100011, element(0x00100011, b"ZZ", TOKEN)))), "dicom.corrupt"),
     "DS that is a name": (part10(body(x00180050=TOKEN)), "stored"),
     "IS that is a name": (part10(body(x00200013=TOKEN)), "stored"),

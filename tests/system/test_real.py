@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import unittest
 
+import held
 import judges
 import pydicom
 import sendit
@@ -44,6 +45,11 @@ class Real:
         self.judge_pixels(pairs)
         self.judge_validity(pairs)
         self.judge_second_run(answer)
+
+    def test_what_is_held_is_written_down(self):
+        self.run_json(limit=600)
+        self.assertEqual(held.table(self.site).splitlines(), held.written(self.name).splitlines(),
+                         "tests/system/held.py writes the table anew")
 
     def pairs(self):
         """(before, after) by the maps that go with the key: an original's new UID is found by
@@ -106,6 +112,7 @@ class Real:
 
 
 class Collection(Real, sendit.Case):
+    name = "collection"
     source = sendit.REAL
     skip_for = "the collection of real files is not beside the tree (../shared/dicom)"
     at_least = 120
@@ -114,6 +121,7 @@ class Collection(Real, sendit.Case):
 
 
 class PydicomFiles(Real, sendit.Case):
+    name = "pydicom"
     source = sendit.PYDICOM_FILES
     skip_for = "Debian's python3-pydicom came without its test files"
     at_least = 40

@@ -254,6 +254,15 @@ static void test_forms(void **state)
     }
     assert_false(value_fits(value_vr("LO"), "a\0b", 3));
     assert_false(value_fits(value_vr("IS"), "1\0JANE", 6));
+    /* words in numbers, of which a few may look so */
+    assert_false(value_fits(value_vr("FD"), "DOE^JANE", 8));
+    assert_false(value_fits(value_vr("US"), "DOE^JANE", 8));
+    assert_false(value_fits(value_vr("UL"), "DOE^JANE    ", 12));
+    assert_false(value_fits(value_vr("FL"), "MILLER, JANE", 12));
+    assert_true(value_fits(value_vr("FL"), "DOE^JANE", 8));
+    assert_true(value_fits(value_vr("US"), "JANE", 4));
+    assert_true(value_fits(value_vr("FD"), "\x9a\x99\x99\x99\x99\x99\xf1\x3f", 8));
+    assert_true(value_fits(value_vr("US"), "A\0B\0C\0D\0", 8));
     memset(longest, 'a', sizeof(longest));
     assert_false(value_fits(value_vr("LO"), longest, sizeof(longest)));
     assert_true(value_fits(value_vr("UC"), longest, sizeof(longest)));
