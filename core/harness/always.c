@@ -16,6 +16,9 @@
 #include "harness/play.h"
 
 #define ROUNDS 100
+#define MORE                                                                                       \
+    500            /* as many if memory seems to be lost: the allocator's own caches are full then \
+                    */
 #define WARM_UP 20 /* rounds in which memory may still be taken for good */
 #define WINDOW 10  /* rounds in each of which a leak is seen */
 #define LEAK 8     /* bytes of a round that are no chance any more */
@@ -431,19 +434,22 @@ static bool one_round(struct rig *rig, struct play *play, const struct play_item
     return !rig->findings;
 }
 
-/* Caches and the allocator's own take memory now and then, a leak takes some in every window. */
+/* Caches and the allocator's own take memory now and then, a leak takes some in every window, for
+ * ever. */
 static int check_rounds(struct rig *rig, const struct play_item *item)
 {
     size_t memory = 0, descriptors = 0, least = SIZE_MAX;
+    int rounds = ROUNDS;
     struct play play;
 
     if (!rig_play(rig, &play)) {
-        for (int i = 1; i <= ROUNDS && one_round(rig, &play, item); i++) {
+        for (int i = 1; i <= rounds && one_round(rig, &play, item); i++) {
             size_t now = i >= WARM_UP && i % WINDOW == 0 ? memory_in_use() : 0;
 
             if (i > WARM_UP && now && (now < memory || now - memory < least))
                 least = now < memory ? 0 : now - memory;
             memory = now ? now : memory;
+            rounds = least >= LEAK * WINDOW ? MORE : ROUNDS;
             if (i == WARM_UP)
                 descriptors = descriptors_in_use();
         }

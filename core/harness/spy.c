@@ -32,10 +32,12 @@ const struct spy_about spy_about[SPY_N] = {
     [SPY_WALK] = {"dicom.walk", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}},
     [SPY_JSON] = {"dicom.json", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}},
     [SPY_COUNT] = {"pixels.count", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}},
-    [SPY_FRAME] = {"pixels.frame", false, {SENDIT_EABSENT, SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
+    [SPY_FRAME] = {"pixels.frame", false,
+                   {SENDIT_EABSENT, SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_BLANK] = {"pixels.blank", true, {SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_COMPILE] = {"deid.compile", false, {SENDIT_EINVAL, SENDIT_EIO, SENDIT_ENOMEM}},
-    [SPY_FILTER] = {"deid.filter", false, {SENDIT_ECORRUPT, SENDIT_ENOMEM}}, /* EABSENT is an answer */
+    [SPY_FILTER] = {"deid.filter", false, /* EABSENT is an answer */
+                    {SENDIT_ECORRUPT, SENDIT_ENOMEM}},
     [SPY_APPLY] = {"deid.apply", true, {SENDIT_ECORRUPT, SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_PATIENT] = {"ids.patient", false, {SENDIT_EABSENT, SENDIT_ECORRUPT, SENDIT_ENOMEM}},
     [SPY_PSEUDONYM] = {"ids.pseudonym", false,
