@@ -20,6 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SYSTEM = os.path.join(ROOT, "tests", "system")
 ASAN, FUZZ = os.path.join(ROOT, "build-asan"), os.path.join(ROOT, "build-fuzz")
 FUZZ_SECONDS, FUZZ_LONG_SECONDS = 20, 1800
+FUZZ_BYTES = 16384  # a seed has fewer
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -162,8 +163,14 @@ def fuzz_seeds(name, folder):
         subprocess.run([os.path.join(ROOT, "tests", "hospital"), hospital, "--size", "4"],
                        check=True)
     for i, path in enumerate(sorted(glob.glob(hospital + "/**/*", recursive=True))):
-        if os.path.isfile(path) and os.path.getsize(path) < 16384:
+        if os.path.isfile(path) and os.path.getsize(path) < FUZZ_BYTES:
             shutil.copy(path, os.path.join(folder, "hospital%03d" % i))
+    sys.path.insert(0, SYSTEM)
+    import test_bad_files  # what is wrong in files, each in its own way
+    for i, (data, _) in enumerate(test_bad_files.CASES.values()):
+        if len(data) < FUZZ_BYTES:
+            with open(os.path.join(folder, "bad%03d" % i), "wb") as file:
+                file.write(data)
 
 
 def fuzz_target(name, seconds):
