@@ -117,11 +117,30 @@ static void add_plain(uint32_t c, bool german, struct buf *out)
     letters_add(out, c);
 }
 
+/* ASCII has no accents; most texts are nothing else. */
+static size_t add_ascii(const char *text, size_t len, struct buf *out)
+{
+    size_t n = 0;
+
+    if (!buf_reserve(out, len))
+        return 0;
+    for (; n < len && (unsigned char)text[n] < 0x80; n++) {
+        char c = text[n];
+
+        out->data[out->len++] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+    }
+    out->data[out->len] = '\0';
+    return n;
+}
+
 void letters_plain(const char *text, size_t len, bool german, struct buf *out)
 {
     for (size_t i = 0, n; i < len; i += n) {
         uint32_t c;
 
+        n = add_ascii(text + i, len - i, out);
+        if (n)
+            continue;
         n = letters_next(text + i, len - i, &c);
         if (n == 1 && c >= 0x80)
             buf_add(out, text + i, 1);

@@ -2,6 +2,7 @@
 /* One element: its bytes, its value as UTF-8 text, and text as its bytes. */
 #include "dicom/object.h"
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <cmath>
@@ -394,6 +395,23 @@ DcmElement *element_after(DcmItem *item, uint32_t tag, bool inclusive)
     return nullptr;
 }
 
+/* The same at the top level, where DCMTK's list would be gone through for each question. */
+static DcmElement *element_at_top(struct dicom_object *object, uint32_t tag)
+{
+    std::vector<DcmElement *> &sorted = object->sorted;
+
+    if (object->sorted_structure != object->structure) {
+        sorted.clear();
+        for (DcmObject *o = object->top.item->nextInContainer(nullptr); o;
+             o = object->top.item->nextInContainer(o))
+            sorted.push_back(static_cast<DcmElement *>(o));
+        object->sorted_structure = object->structure;
+    }
+    auto at = std::lower_bound(sorted.begin(), sorted.end(), tag,
+                               [](DcmElement *e, uint32_t wanted) { return tag_of(e) < wanted; });
+    return at == sorted.end() ? nullptr : *at;
+}
+
 DcmElement *find_element(const struct sendit_dataset *ds, uint32_t tag)
 {
     struct dicom_object *object = ds->object;
@@ -401,7 +419,8 @@ DcmElement *find_element(const struct sendit_dataset *ds, uint32_t tag)
 
     if (object->shown && object->shown_item == ds->item && object->shown_tag == tag)
         return object->shown;
-    element = element_after(ds->item, tag, true);
+    element = ds->parent || object->native ? element_after(ds->item, tag, true)
+                                           : element_at_top(object, tag);
     return element && tag_of(element) == tag ? element : nullptr;
 }
 

@@ -474,6 +474,8 @@ int dicom_end(struct dicom_object *object, bool keep)
 {
     bool edited = object->edited;
 
+    if (edited || object->native)
+        object->structure++;
     object->may_edit = object->may_native = object->native = false;
     object->copy.reset();
     object->arena.clear();

@@ -122,7 +122,9 @@ struct dicom_object {
     struct sendit_dataset top = {};
     Arena arena;
     uint64_t epoch = 1;     /* counts changes of (0008,0005), which handles remember */
-    uint64_t structure = 0; /* counts elements that came or went, for a walk that goes on */
+    uint64_t structure = 1; /* counts elements that came or went, for a walk that goes on */
+    std::vector<DcmElement *> sorted; /* the top level, when `structure` was sorted_structure */
+    uint64_t sorted_structure = 0;
 
     /* The item's cursor stands on what followed an element that was just erased. */
     bool slid = false;

@@ -340,16 +340,21 @@ static int next_items(struct worker *worker, struct work_item *items, size_t max
 /* Is more memory in use than worker_memory allows?  What it did so far is finished first. */
 static bool is_full(const struct worker *worker)
 {
+    int64_t limit = worker->plan->run[PLAN_WORKER_MEMORY].number;
+    struct rusage peak;
     char text[64];
-    ssize_t n = worker->statm < 0 ? -1 : pread(worker->statm, text, sizeof(text) - 1, 0);
     long pages = 0;
+    ssize_t n;
 
+    if (!getrusage(RUSAGE_SELF, &peak) && (int64_t)peak.ru_maxrss * 1024 <= limit)
+        return false; /* it never was, and that is cheaper to ask */
+    n = worker->statm < 0 ? -1 : pread(worker->statm, text, sizeof(text) - 1, 0);
     if (n <= 0)
         return false;
     text[n] = '\0';
     if (sscanf(text, "%*s %ld", &pages) != 1)
         return false;
-    return (int64_t)pages * sysconf(_SC_PAGESIZE) > worker->plan->run[PLAN_WORKER_MEMORY].number;
+    return (int64_t)pages * sysconf(_SC_PAGESIZE) > limit;
 }
 
 static enum worker_answer take_items(struct worker *worker, struct worker_end *ret_end)

@@ -1020,6 +1020,55 @@ static void edits_are_taken_back(void **state)
     }
 }
 
+/* What is found is what is there, whatever came, went and was taken back before. */
+static void elements_are_found_after_every_edit(void **state)
+{
+    static const uint32_t tags[] = {0x00080050, 0x00080080, 0x00080090, 0x00100010,
+                                    0x00100020, 0x00100030, 0x00104000, 0x00200010};
+    enum { N = sizeof(tags) / sizeof(tags[0]) };
+    struct dicom_object *object;
+    struct maker m = {0};
+    bool there[N] = {false}, kept[N];
+    uint32_t dice = 1;
+
+    (void)state;
+    make_object(&m, EXPLICIT);
+    object = must_open(&m);
+    dicom_begin(object, true);
+    for (size_t i = 0; i < N; i++)
+        dicom_erase(dicom_dataset(object), tags[i]);
+    assert_int_equal(dicom_end(object, true), 0);
+    for (int round = 0; round < 300; round++) {
+        bool keep;
+
+        memcpy(kept, there, sizeof(kept));
+        dicom_begin(object, true);
+        for (int edit = 0; edit < 4; edit++) {
+            size_t at = (dice = dice * 1664525 + 1013904223) >> 16 & (N - 1);
+            const char *text;
+
+            if (dice >> 30) {
+                assert_int_equal(dicom_put(dicom_dataset(object), tags[at],
+                                           tags[at] == 0x00100030 ? "19610307" : "x"),
+                                 SENDIT_OK);
+                there[at] = true;
+            } else {
+                assert_int_equal(dicom_erase(dicom_dataset(object), tags[at]),
+                                 there[at] ? SENDIT_OK : SENDIT_EABSENT);
+                there[at] = false;
+            }
+            for (size_t i = 0; i < N; i++)
+                assert_int_equal(dicom_get(dicom_dataset(object), tags[i], &text),
+                                 there[i] ? SENDIT_OK : SENDIT_EABSENT);
+        }
+        keep = dice >> 28 & 1;
+        assert_int_equal(dicom_end(object, keep), 0);
+        if (!keep)
+            memcpy(there, kept, sizeof(kept));
+    }
+    dicom_close(object);
+}
+
 static void edits_that_were_not_declared_are_noted(void **state)
 {
     struct dicom_object *object;
@@ -1352,6 +1401,7 @@ int main(void)
         cmocka_unit_test(values_that_do_not_fit_are_refused),
         cmocka_unit_test(appended_items_are_not_too_deep_either),
         cmocka_unit_test(edits_are_taken_back),
+        cmocka_unit_test(elements_are_found_after_every_edit),
         cmocka_unit_test(edits_that_were_not_declared_are_noted),
         cmocka_unit_test(pixels_can_be_emptied_and_erased),
         cmocka_unit_test(a_walk_goes_on_over_edits),
