@@ -203,6 +203,7 @@ static void passed(struct supervisor *sv, struct slot *slot, struct wire_msg *ms
     item.pixel_length = wire_u64(msg);
     item.uid = wire_str(msg);
     sv->done++;
+    slot->passed++;
     sv->faults = 0;
     if (!msg->bad && ledger_item_passed(sv->ledger, &item, sv->err))
         supervisor_broke(sv);
@@ -421,9 +422,8 @@ static void stopped(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     } else if (run_is_place(code)) {
         pool_release(sv, slot);
         supervisor_fatal(sv, ERR_PLACE, "stage \"%s\": %s", stage, said);
-    } else if (ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
-               ledger_items_fail(sv->ledger, slot->batch.id, "batch.stopped", stage, said,
-                                 sv->err)) {
+    } else if (pool_unpass(sv, slot) || ledger_items_fail(sv->ledger, slot->batch.id,
+                                                          "batch.stopped", stage, said, sv->err)) {
         supervisor_broke(sv);
         return;
     } else {
@@ -443,7 +443,7 @@ static void timed_out(struct supervisor *sv, struct slot *slot, const char *stag
     const char *said = *text ? text : code;
 
     if (ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, said, sv->err) ||
-        ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
+        pool_unpass(sv, slot) ||
         ledger_items_fail(sv->ledger, slot->batch.id, "batch.retry", stage,
                           "The stage asked to try again for longer than retry_for.", sv->err)) {
         supervisor_broke(sv);

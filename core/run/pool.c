@@ -230,6 +230,13 @@ struct trouble *pool_trouble(struct supervisor *sv, const char *batch, const cha
     return trouble;
 }
 
+int pool_unpass(struct supervisor *sv, struct slot *slot)
+{
+    sv->done -= slot->passed;
+    slot->passed = 0;
+    return ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err);
+}
+
 void pool_release(struct supervisor *sv, struct slot *slot)
 {
     char **again = realloc(sv->again, (sv->n_again + 1) * sizeof(*again));
@@ -242,8 +249,7 @@ void pool_release(struct supervisor *sv, struct slot *slot)
     again[sv->n_again] = slot->batch.key;
     sv->n_again++;
     slot->batch.key = NULL;
-    if (ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
-        ledger_release(sv->ledger, slot->batch.id, sv->err))
+    if (pool_unpass(sv, slot) || ledger_release(sv->ledger, slot->batch.id, sv->err))
         supervisor_broke(sv);
     ledger_batch_fini(&slot->batch);
     slot->has_batch = false;
@@ -286,7 +292,7 @@ static void condemn(struct supervisor *sv, struct slot *slot, const char *item, 
     }
     snprintf(text, sizeof(text), "The stage %s, each time the batch was tried.", how);
     if (ledger_message(sv->ledger, slot->batch.id, "", LOG_ERROR, stage, code, text, sv->err) ||
-        ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
+        pool_unpass(sv, slot) ||
         ledger_items_fail(sv->ledger, slot->batch.id, "batch.stopped", stage, text, sv->err))
         supervisor_broke(sv);
 }
@@ -440,8 +446,7 @@ static void put_back(struct supervisor *sv, struct slot *slot)
 {
     struct ledger_batch now;
 
-    if (ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err) ||
-        ledger_batch_get(sv->ledger, slot->batch.id, &now, sv->err)) {
+    if (pool_unpass(sv, slot) || ledger_batch_get(sv->ledger, slot->batch.id, &now, sv->err)) {
         supervisor_broke(sv);
         return;
     }

@@ -272,6 +272,7 @@ static void give_batch(struct supervisor *sv, struct slot *slot)
     }
     claimed(sv, slot->batch.key);
     slot->has_batch = true;
+    slot->passed = 0;
     slot->stolen = false;
     slot->last[0] = '\0';
     trouble = pool_trouble(sv, slot->batch.id, "");

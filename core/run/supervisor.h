@@ -48,6 +48,7 @@ struct slot {
     bool stolen;    /* another batch has an image of its batch: do it again */
     bool asks;      /* its worker waits for an answer before it hands out an image */
     bool has_batch;
+    unsigned long long passed; /* images of its batch, counted in `done` */
     struct ledger_batch batch;
     char last[SENDIT_ID_SIZE]; /* the last item that was sent */
     char lock[320];            /* "STAGE\nKEY" that it holds, or "" */
@@ -123,6 +124,8 @@ void pool_kill(struct supervisor *sv); /* now */
 void pool_count_left(struct supervisor *sv);
 /* The trouble of a batch, item "", or of an item; NULL without memory. */
 struct trouble *pool_trouble(struct supervisor *sv, const char *batch, const char *item);
+/* Those of its batch that passed have not: the batch is done again. */
+int pool_unpass(struct supervisor *sv, struct slot *slot);
 /* Put its batch back into the queue. */
 void pool_release(struct supervisor *sv, struct slot *slot);
 
