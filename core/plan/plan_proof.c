@@ -14,7 +14,8 @@
 
 static const char *const ours[] = {"pixels.checked", "filters.passed", "ids.replaced",
                                    "deid.header", "deid.verified"};
-const char *const plan_default_policy[] = {"pixels.checked", "ids.replaced", "deid.header", NULL};
+const char *const plan_default_policy[] = {"pixels.checked", "filters.passed", "ids.replaced",
+                                           "deid.header", NULL};
 
 /* Who ships and grants what, for the hint when nobody in the file does. */
 static const struct {

@@ -30,7 +30,7 @@ def part10(body, syntax=EXPLICIT, preamble=bytes(128)):
 
 def head(name=b"Doe^Jane", patient=b"P-1", instance=b"1.2.3.4"):
     """What comes before the patient's group and in it."""
-    return (element(8, 0x16, b"UI", CT) + element(8, 0x18, b"UI", instance) +
+    return (element(8, 8, b"CS", b"ORIGINAL\\PRIMARY\\AXIAL") + element(8, 0x16, b"UI", CT) + element(8, 0x18, b"UI", instance) +
             element(8, 0x20, b"DA", b"20210304") + element(8, 0x60, b"CS", b"CT") +
             element(0x10, 0x10, b"PN", name) + element(0x10, 0x20, b"LO", patient))
 

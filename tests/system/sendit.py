@@ -121,6 +121,11 @@ def tree(folder):
     return found
 
 
+def at(entries, use):
+    """Where the entry of a stage stands among those of a pipeline."""
+    return [entry["use"] for entry in entries].index(use)
+
+
 def images(folder):
     """The paths of the images in a store's folder, in order."""
     return sorted(os.path.join(place, name) for place, _, files in os.walk(folder)
@@ -163,6 +168,7 @@ class Site:
         """The entries of the shipped pipeline, as a list that a test may change."""
         return [{"use": "importer", "config": {"folders": ["data"]}},
                 {"use": "pixel-check"},
+                {"use": "deid-filter"},
                 {"use": "local-anonymizer"},
                 {"use": "file-store", "config": {"folder": "clean"}}]
 

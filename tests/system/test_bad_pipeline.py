@@ -11,7 +11,7 @@ import unittest
 import sendit
 
 GOOD = ('{"state": "state", "stages": [{"use": "importer", "config": {"folders": ["data"]}}, '
-        '{"use": "pixel-check"}, {"use": "local-anonymizer"}, '
+        '{"use": "pixel-check"}, {"use": "deid-filter"}, {"use": "local-anonymizer"}, '
         '{"use": "file-store", "config": {"folder": "clean"}}]}')
 
 
@@ -108,7 +108,7 @@ class Pipeline(sendit.Case):
         for folder in ("data", "data/clean", "data/../data/clean", "."):
             with self.subTest(folder):
                 self.refuse(self.change('"folder": "clean"', '"folder": "%s"' % folder),
-                            "stages[3].config.folder: images would go to a folder that")
+                            "stages[4].config.folder: images would go to a folder that")
                 self.assertEqual(os.listdir(self.site.data), ["study1"])
 
     def test_nul_bom_depth_numbers(self):
@@ -231,14 +231,14 @@ class Key(sendit.Case):
         other = self.site.path("kept.key")
         os.rename(self.key, other)
         stages = self.site.stages()
-        stages[2]["config"] = {"key": "file:kept.key"}
+        stages[sendit.at(stages, "local-anonymizer")]["config"] = {"key": "file:kept.key"}
         self.site.write_pipeline(stages)
         self.assert_counts(self.run_json(), stored=1)
         self.assertFalse(os.path.exists(self.key))
 
     def test_key_elsewhere_is_never_made(self):
         stages = self.site.stages()
-        stages[2]["config"] = {"key": "file:nowhere.key"}
+        stages[sendit.at(stages, "local-anonymizer")]["config"] = {"key": "file:nowhere.key"}
         self.site.write_pipeline(stages)
         self.refuse("key")
         self.assertFalse(os.path.exists(self.site.path("nowhere.key")))

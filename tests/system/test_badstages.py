@@ -128,14 +128,14 @@ class Refused(BadStage):
 
     def test_network_behind_the_anonymizer(self):
         self.install("talks")
-        self.write("talks", at=3, allow=["network"])
+        self.write("talks", at=4, allow=["network"])
         self.site.add_images(1)
         self.assert_counts(self.run_json(), stored=1)
 
     def test_network_without_consent(self):
         self.install("talks")
-        self.write("talks", at=3)
-        self.refuse("\"network\"", line=8)
+        self.write("talks", at=4)
+        self.refuse("\"network\"", line=9)
 
     def test_sends_phi_frees_with_consent_alone(self):
         self.install("sends-phi")
@@ -276,7 +276,7 @@ class HotSwap(BadStage):
         images met)."""
         self.install("stamps")
         # It comes after the anonymizer, and stamps its version into each image, slowly.
-        self.write("stamps", at=3)
+        self.write("stamps", at=4)
         self.site.add_images(30)
         process = self.site.start("run", "--json", env=ENV)
         while process.poll() is None and not sendit.tree(self.site.clean):
@@ -449,7 +449,7 @@ class Native(Run):
     def run_native(self, fixture, how):
         self.install(fixture)
         # Behind the anonymizer: before it, what is written would be cleaned away.
-        self.write(fixture, {"how": how}, at=3, allow=["native"])
+        self.write(fixture, {"how": how}, at=4, allow=["native"])
         self.site.add_images(3)
         return self.site.sendit("run", "--json", env=ENV).json
 

@@ -112,8 +112,7 @@ class Canary(sendit.Case):
     def entries(self):
         """Every stage that ships."""
         entries = self.site.stages()
-        if not [entry for entry in entries if entry["use"] == "deid-filter"]:
-            entries.insert(2, {"use": "deid-filter", "config": {"on_greylist": "pass"}})
+        entries[sendit.at(entries, "deid-filter")]["config"] = {"on_greylist": "pass"}
         return entries
 
     def add_images(self):

@@ -127,13 +127,15 @@ class Plan(sendit.Case):
 
     def test_table(self):
         text = self.run_sendit("plan").out
-        for word in ("importer", "pixel-check", "local-anonymizer", "file-store", "pixels.checked",
-                     "ids.replaced", "deid.header", "hands images out", "no stage talks to it",
+        for word in ("importer", "pixel-check", "deid-filter", "local-anonymizer", "file-store",
+                     "pixels.checked", "filters.passed", "ids.replaced", "deid.header",
+                     "hands images out", "no stage talks to it",
                      "every label of sendit's own comes from a stage that ships"):
             self.assertIn(word, text)
         self.assertRegex(text, r"key +fingerprint [0-9a-f]{4}-")
         self.assertTrue(text.endswith("\nProved: no image reaches file-store without "
-                                      "pixels.checked, ids.replaced and deid.header.\n"), text)
+                                      "pixels.checked, filters.passed, ids.replaced and "
+                                      "deid.header.\n"), text)
         for line in text.splitlines():
             self.assertEqual(line, line.rstrip())
         self.assertNotIn("\033", text)
@@ -152,14 +154,15 @@ class Plan(sendit.Case):
 
     def test_key_that_is_named_and_not_there(self):
         stages = self.site.stages()
-        stages[2]["config"] = {"key": "file:other.key"}
+        stages[sendit.at(stages, "local-anonymizer")]["config"] = {"key": "file:other.key"}
         self.site.write_pipeline(stages)
         self.assert_one_sentence(self.run_sendit("plan", expect=3), "other.key")
 
     def test_lowered_policy_is_said(self):
         stages = [entry for entry in self.site.stages() if entry["use"] != "pixel-check"]
-        self.site.write_pipeline(stages, policy={"egress_needs": ["ids.replaced", "deid.header"],
-                                                 "because": "phantoms only"})
+        self.site.write_pipeline(stages, policy={
+            "egress_needs": ["filters.passed", "ids.replaced", "deid.header"],
+            "because": "phantoms only"})
         text = self.run_sendit("plan").out
         self.assertIn("LOWERED by the site: pixels.checked is not asked for", text)
         self.assertIn("because: phantoms only", text)
@@ -172,16 +175,17 @@ class Plan(sendit.Case):
         self.assertNotIn("Proved", text)
 
     def test_dry(self):
-        self.site.write_pipeline(self.site.stages()[:3], dry=True)
+        self.site.write_pipeline(self.site.stages()[:4], dry=True)
         self.assertIn("Proved: nothing leaves", self.run_sendit("plan").out)
 
     def test_json(self):
         answer = self.run_sendit("plan", "--json", "--set", "importer.recursive=false").json
         self.assertEqual([stage["id"] for stage in answer["stages"]],
-                         ["importer", "pixel-check", "local-anonymizer", "file-store"])
+                         ["importer", "pixel-check", "deid-filter", "local-anonymizer",
+                          "file-store"])
         self.assertEqual(answer["stages"][0]["config"]["recursive"], False)
         self.assertEqual(answer["policy"]["egress_needs"],
-                         ["pixels.checked", "ids.replaced", "deid.header"])
+                         ["pixels.checked", "filters.passed", "ids.replaced", "deid.header"])
         for stage in answer["stages"]:
             self.assertRegex(stage["digest"], r"^[0-9a-f]{64}$")
             self.assertTrue(stage["ships"])

@@ -165,7 +165,7 @@ class HoldLocalizers(Example):
     def add(self):
         self.site.add(sendit.make_image(1), "a", "1")
         self.site.add(sendit.make_image(2, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "a", "2")
-        self.site.add(sendit.make_image(3, ImageType=None), "a", "3")
+        self.site.add(sendit.make_image(3, ImageType=["ORIGINAL", "PRIMARY"]), "a", "3")
 
     def test_held(self):
         self.add()
@@ -177,8 +177,8 @@ class HoldLocalizers(Example):
     def test_skipped_without_its_label(self):
         """The policy of the site asks for the label, whoever edits the pipeline."""
         self.add()
-        self.more = {"policy": {"egress_needs": ["pixels.checked", "ids.replaced", "deid.header",
-                                                 "site.no_localizer"]}}
+        self.more = {"policy": {"egress_needs": ["pixels.checked", "filters.passed", "ids.replaced",
+                                                 "deid.header", "site.no_localizer"]}}
         self.use(1, config={"then": "skip"})
         answer = self.run_json()
         self.assert_counts(answer, stored=2, quarantined=1)
@@ -290,7 +290,7 @@ class AskConsent(Example):
         self.addCleanup(service.server_close)
         self.addCleanup(service.shutdown)
         self.more = {"run": {"retry_for": "10s", "workers": 1}}
-        self.use(3, config={"url": service.url}, allow=["network"])
+        self.use(4, config={"url": service.url}, allow=["network"])
         return service
 
     def test_granted(self):
@@ -337,7 +337,7 @@ class AskConsent(Example):
         service.shutdown()
         service.server_close()
         self.more = {"run": {"retry_for": "1s", "workers": 1}}
-        self.use(3, config={"url": service.url}, allow=["network"])
+        self.use(4, config={"url": service.url}, allow=["network"])
         self.run_sendit("run", expect=75)
         self.assert_nothing_out()
         service = self.serve(204)
@@ -346,7 +346,7 @@ class AskConsent(Example):
     def test_a_token(self):
         service = self.serve(204)
         self.site.add_images(1)
-        self.use(3, config={"url": service.url, "token": "env:CONSENT_TOKEN"}, allow=["network"])
+        self.use(4, config={"url": service.url, "token": "env:CONSENT_TOKEN"}, allow=["network"])
         result = self.run_sendit("run", "-vv", env=dict(os.environ, CONSENT_TOKEN="Zq-secret-4711"))
         self.assertNotIn("Zq-secret-4711", result.out + result.err)
         self.assertEqual(service.seen[0][1].get("Authorization"), "Bearer Zq-secret-4711")

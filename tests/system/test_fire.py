@@ -53,7 +53,7 @@ class Fire(sendit.Case):
     def stages(self, *configs, use="misbehave"):
         """The shipped pipeline with one stage for each config."""
         stages = self.site.stages()
-        stages[3:3] = [{"use": use, "id": "%s%d" % (use, i) if i else use, "config": config}
+        stages[-1:-1] = [{"use": use, "id": "%s%d" % (use, i) if i else use, "config": config}
                        for i, config in enumerate(configs)]
         return stages
 

@@ -36,7 +36,7 @@ def fill(site):
              {"does": "skip", "edit": True, "on": ["8"]},
              {"does": "retry", "edit": True, "on": ["6"], "count": "count", "times": 2}]
     stages = site.stages()
-    stages[3:3] = [{"use": "misbehave", "id": "misbehave%d" % i, "config": deed}
+    stages[-1:-1] = [{"use": "misbehave", "id": "misbehave%d" % i, "config": deed}
                    for i, deed in enumerate(deeds)]
     site.write_pipeline(stages)
     for study in range(11, 17):

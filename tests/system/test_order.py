@@ -6,7 +6,7 @@ import unittest
 
 import sendit
 
-POLICY = ["pixels.checked", "ids.replaced", "deid.header"]
+POLICY = ["pixels.checked", "filters.passed", "ids.replaced", "deid.header"]
 BEFORE = "stage \"file-store\" hands images out, but nothing before it grants \"%s\"; %s, " \
          "or write why not under policy.because"
 
@@ -25,7 +25,7 @@ class Order(sendit.Case):
         result = self.run_sendit("run", *args, expect=expect)
         self.assert_one_sentence(result, sentence)
         if line:
-            # The first entry stands in line 4 of the text that Site writes, the fourth in line 7.
+            # The first entry stands in line 4 of the text that Site writes, the fifth in line 8.
             self.assertRegex(result.err, r"pipeline\.json:%d:5: " % line)
         self.assert_nothing_out()
         self.assertFalse(os.path.exists(self.site.clean))
@@ -43,59 +43,81 @@ class Order(sendit.Case):
         self.assert_counts(self.run_json(), stored=2)
 
     def test_anonymizer_disabled(self):
-        self.stages[2]["enabled"] = False
+        self.stages[3]["enabled"] = False
         self.site.write_pipeline(self.stages)
-        self.refuse(7, BEFORE % ("deid.header", "enable \"local-anonymizer\" before it"))
+        self.refuse(8, BEFORE % ("deid.header", "enable \"local-anonymizer\" before it"))
 
     def test_anonymizer_disabled_on_the_command_line(self):
-        self.refuse(7, BEFORE % ("deid.header", "enable \"local-anonymizer\" before it"),
+        self.refuse(8, BEFORE % ("deid.header", "enable \"local-anonymizer\" before it"),
                     "--set", "local-anonymizer.enabled=false")
 
     def test_anonymizer_behind_the_store(self):
-        self.stages[2], self.stages[3] = self.stages[3], self.stages[2]
+        self.stages[3], self.stages[4] = self.stages[4], self.stages[3]
         self.site.write_pipeline(self.stages)
-        self.refuse(6, BEFORE % ("deid.header", "move \"local-anonymizer\" before it"))
+        self.refuse(7, BEFORE % ("deid.header", "move \"local-anonymizer\" before it"))
 
     def test_anonymizer_not_there(self):
-        del self.stages[2]
+        del self.stages[3]
         self.site.write_pipeline(self.stages)
-        self.refuse(6, BEFORE % ("deid.header", "add \"local-anonymizer\" before it"))
+        self.refuse(7, BEFORE % ("deid.header", "add \"local-anonymizer\" before it"))
 
     def test_pixel_check_not_there(self):
         del self.stages[1]
         self.site.write_pipeline(self.stages)
-        self.refuse(6, BEFORE % ("pixels.checked", "add \"pixel-check\" before it"))
+        self.refuse(7, BEFORE % ("pixels.checked", "add \"pixel-check\" before it"))
 
     def test_pixel_check_disabled(self):
         self.stages[1]["enabled"] = False
         self.site.write_pipeline(self.stages)
-        self.refuse(7, BEFORE % ("pixels.checked", "enable \"pixel-check\" before it"))
+        self.refuse(8, BEFORE % ("pixels.checked", "enable \"pixel-check\" before it"))
 
     def test_pixel_check_behind_the_store(self):
         self.stages.append(self.stages.pop(1))
         self.site.write_pipeline(self.stages)
-        self.refuse(6, BEFORE % ("pixels.checked", "move \"pixel-check\" before it"))
+        self.refuse(7, BEFORE % ("pixels.checked", "move \"pixel-check\" before it"))
+
+    def test_filter_not_there(self):
+        del self.stages[2]
+        self.site.write_pipeline(self.stages)
+        self.refuse(7, BEFORE % ("filters.passed", "add \"deid-filter\" before it"))
+
+    def test_filter_disabled(self):
+        self.stages[2]["enabled"] = False
+        self.site.write_pipeline(self.stages)
+        self.refuse(8, BEFORE % ("filters.passed", "enable \"deid-filter\" before it"))
+
+    def test_filter_behind_the_store(self):
+        self.stages.append(self.stages.pop(2))
+        self.site.write_pipeline(self.stages)
+        self.refuse(7, BEFORE % ("filters.passed", "move \"deid-filter\" before it"))
+
+    def test_filter_behind_the_anonymizer(self):
+        """There is nothing left then that it could look at."""
+        self.stages[2], self.stages[3] = self.stages[3], self.stages[2]
+        self.site.write_pipeline(self.stages)
+        self.refuse(6, "stage \"local-anonymizer\" must come after \"deid-filter\"; move "
+                       "\"deid-filter\" before it")
 
     def test_only_importer_and_store(self):
-        self.site.write_pipeline([self.stages[0], self.stages[3]])
+        self.site.write_pipeline([self.stages[0], self.stages[4]])
         self.refuse(5, "hands images out, but nothing before it grants")
 
     def test_store_twice_one_too_early(self):
-        early = dict(self.stages[3], id="early")
-        self.site.write_pipeline(self.stages[:2] + [early] + self.stages[2:])
-        self.refuse(6, "stage \"early\" hands images out, but nothing before it grants "
+        early = dict(self.stages[4], id="early")
+        self.site.write_pipeline(self.stages[:3] + [early] + self.stages[3:])
+        self.refuse(7, "stage \"early\" hands images out, but nothing before it grants "
                        "\"deid.header\"; move \"local-anonymizer\" before it")
 
     def test_store_named_otherwise_is_still_a_store(self):
-        self.stages[3]["id"] = "local-anonymizer-copy"
-        self.stages[2]["enabled"] = False
+        self.stages[4]["id"] = "local-anonymizer-copy"
+        self.stages[3]["enabled"] = False
         self.site.write_pipeline(self.stages)
-        self.refuse(7, "nothing before it grants \"deid.header\"")
+        self.refuse(8, "nothing before it grants \"deid.header\"")
 
     def test_two_anonymizers(self):
-        self.stages.insert(3, dict(self.stages[2], id="again"))
+        self.stages.insert(4, dict(self.stages[3], id="again"))
         self.site.write_pipeline(self.stages)
-        self.refuse(7, "stage \"again\" grants \"ids.replaced\", and so does "
+        self.refuse(8, "stage \"again\" grants \"ids.replaced\", and so does "
                        "\"local-anonymizer\" before it")
 
     def test_source_not_first(self):
@@ -104,7 +126,7 @@ class Order(sendit.Case):
         self.refuse(5, "stage \"importer\" is the source; move it before \"pixel-check\"")
 
     def test_no_store(self):
-        self.site.write_pipeline(self.stages[:3])
+        self.site.write_pipeline(self.stages[:4])
         self.refuse(0, "no enabled stage hands images out; enable a store, or write "
                        "\"dry\": true")
 
@@ -158,27 +180,27 @@ class Policy(sendit.Case):
         del self.stages[1]
         because = "phantoms only, order of the data board 2026-11"
         self.site.write_pipeline(self.stages, policy={
-            "egress_needs": ["ids.replaced", "deid.header"], "because": because})
+            "egress_needs": POLICY[1:], "because": because})
         result = self.run_sendit("run")
         self.assertIn(because, result.err)
         self.assertEqual(len(sendit.images(self.site.clean)), 2)
         self.assertIn(because, self.run_sendit("plan").out)
 
     def test_a_higher_policy_is_obeyed(self):
-        self.site.write_pipeline(policy={"egress_needs": POLICY + ["filters.passed"]})
-        self.refuse("nothing before it grants \"filters.passed\"")
+        self.site.write_pipeline(policy={"egress_needs": POLICY + ["deid.verified"]})
+        self.refuse("\"local-anonymizer\" before it takes \"deid.verified\" away")
 
     def test_a_label_of_the_site_that_nobody_grants(self):
         self.site.write_pipeline(policy={"egress_needs": POLICY + ["board.approved"]})
         self.refuse("nothing before it grants \"board.approved\"")
 
     def test_a_misspelt_label(self):
-        self.site.write_pipeline(policy={"egress_needs": ["pixels.checkd", "ids.replaced",
-                                                          "deid.header"], "because": "x"})
+        self.site.write_pipeline(policy={"egress_needs": ["pixels.checkd"] + POLICY[1:],
+                                         "because": "x"})
         self.refuse("pixels.checked")
 
     def test_dry_needs_no_store_and_stores_nothing(self):
-        self.site.write_pipeline(self.stages[:3], dry=True)
+        self.site.write_pipeline(self.stages[:4], dry=True)
         answer = self.run_json()
         self.assert_counts(answer, checked=2)
         self.assert_nothing_out()
@@ -191,7 +213,7 @@ class Policy(sendit.Case):
         """At run time, too: what pixel-check lets through by `pass` lacks its label."""
         self.stages[1]["config"] = {"on_burned_in": "pass"}
         self.site.write_pipeline(self.stages)
-        self.site.add(sendit.make_image(9, BurnedInAnnotation="YES"), "study1", "IM00009")
+        self.site.add(sendit.make_image(9, BurnedInAnnotation="UNKNOWN"), "study1", "IM00009")
         answer = self.run_json()
         self.assert_counts(answer, stored=2, quarantined=1)
         self.assert_reasons(answer, host__label=1)
@@ -200,15 +222,15 @@ class Policy(sendit.Case):
 class Plan(sendit.Case):
     def test_plan_answers_before_anything_is_there(self):
         plan = self.run_sendit("plan").out
-        for word in ("importer", "pixel-check", "local-anonymizer", "file-store",
-                     "pixels.checked", "ids.replaced", "deid.header"):
+        for word in ["importer", "pixel-check", "deid-filter", "local-anonymizer",
+                     "file-store"] + POLICY:
             self.assertIn(word, plan)
         self.assertFalse(os.path.exists(self.site.clean))
 
     def test_plan_as_json(self):
         plan = json.loads(self.run_sendit("plan", "--json").out)
         self.assertEqual([stage["id"] for stage in plan["stages"]],
-                         ["importer", "pixel-check", "local-anonymizer", "file-store"])
+                         ["importer", "pixel-check", "deid-filter", "local-anonymizer", "file-store"])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pydicom
 import sendit
 
 WHY = "no text in its pixels: looked at it on a screen"
+PERHAPS = "UNKNOWN"  # as Burned In Annotation: pixel-check holds what is no NO, deid.dicom a YES
 
 
 class Visits(sendit.Case):
@@ -57,7 +58,7 @@ class Release(Visits):
     def setUp(self):
         super().setUp()
         self.site.add_images(2)
-        self.path = self.site.add(sendit.make_image(3, BurnedInAnnotation="YES"), "study1",
+        self.path = self.site.add(sendit.make_image(3, BurnedInAnnotation=PERHAPS), "study1",
                                   "IM00003")
         self.image = "b1-000003"
 
@@ -72,7 +73,7 @@ class Release(Visits):
         self.assertEqual(self.site.counts()["waiting"], 1)
         self.run_json()
         self.assertEqual(self.held(), {self.image: ("file-store", "host.label")})
-        self.assertEqual(self.show(self.image)["labels"], "ids.replaced deid.header")
+        self.assertEqual(self.show(self.image)["labels"], "filters.passed ids.replaced deid.header")
         self.assertEqual(len(sendit.images(self.site.clean)), 2)
 
     def test_vouched_it_is_stored_as_if_it_had_passed(self):
@@ -182,7 +183,7 @@ class Release(Visits):
     def test_a_file_that_changed_is_not_what_was_looked_at(self):
         self.first()
         self.release(self.image, "--vouch", "pixels.checked")
-        sendit.save(sendit.make_image(3, BurnedInAnnotation="YES", PatientComments="more"),
+        sendit.save(sendit.make_image(3, BurnedInAnnotation=PERHAPS, PatientComments="more"),
                     self.path)
         self.run_sendit("run", "data/none", expect=4)  # another visit, which takes nothing
         self.assertEqual(self.site.counts()["waiting"], 1)
@@ -229,8 +230,20 @@ class Release(Visits):
         self.run_json()
         self.assertEqual(self.held(), {})
 
-    def test_several_at_once(self):
+    def test_burned_in_is_held_by_the_filter_too(self):
+        """deid.dicom names what says YES: whoever looked at it vouches twice."""
         self.site.add(sendit.make_image(4, BurnedInAnnotation="YES"), "study1", "IM00004")
+        self.run_json()
+        self.release("b1-000004", "--vouch", "pixels.checked")
+        self.run_json()
+        self.assertEqual(self.held()["b1-000004"], ("deid-filter", "filter.blacklist"))
+        self.assertIn("reject-burned-in-yes", self.show("b1-000004")["text"])
+        self.release("b1-000004", "--vouch", "filters.passed")
+        self.run_json()
+        self.assertEqual(list(self.held()), [self.image])
+
+    def test_several_at_once(self):
+        self.site.add(sendit.make_image(4, BurnedInAnnotation=PERHAPS), "study1", "IM00004")
         self.run_json()
         self.release("b1-000003", "b1-000004", "--vouch", "pixels.checked")
         self.run_json()
@@ -354,7 +367,7 @@ class Release(Visits):
         """Neither names of folders nor values, on no way out of these commands."""
         for number in (1, 2, 3):
             self.site.add(sendit.make_image(number, 7, name="Weidenbach^Rosa", patient="QX-77123",
-                                            BurnedInAnnotation="YES"), "WEIDENBACH", "R%d" % number)
+                                            BurnedInAnnotation=PERHAPS), "WEIDENBACH", "R%d" % number)
         self.run_json()
         said = ""
         for form in ([], ["--json"]):
@@ -396,7 +409,7 @@ class Release(Visits):
 class Retry(Visits):
     def change_profile(self):
         stages = self.site.stages()
-        stages[2]["config"] = {"profile": ["basic"]}
+        stages[sendit.at(stages, "local-anonymizer")]["config"] = {"profile": ["basic"]}
         self.site.write_pipeline(stages)
 
     def differs(self, *args):
@@ -459,7 +472,7 @@ class Retry(Visits):
                                    "config": {"folder": "more"}}])
         answer = self.run_sendit("retry", "b1", "--json").json[0]["differs"]
         self.assertEqual([one["what"] for one in answer],
-                         ["pipeline and stages", "stage 2", "stage 5"])
+                         ["pipeline and stages", "stage 2", "stage 6"])
         self.assertRegex(answer[1]["was"], r"^pixel-check 1\.0\.0 \([0-9a-f]{12}\)$")
         self.assertRegex(answer[1]["now"], r"^mine 1\.0\.0 ")
         self.assertEqual(answer[2]["was"], "none")
@@ -468,7 +481,7 @@ class Retry(Visits):
         """pipeline.json is the same: what it names is not."""
         recipe = "FORMAT dicom\n\n%%filter blacklist\n\nLABEL no %s\n  contains Modality %s\n"
         stages = self.site.stages()
-        stages.insert(2, {"use": "deid-filter", "config": {"recipes": ["./mine"]}})
+        stages[sendit.at(stages, "deid-filter")]["config"] = {"recipes": ["./mine"]}
         self.site.write_pipeline(stages)
         self.site.add_bytes((recipe % ("US", "US")).encode(), "..", "mine")
         self.site.add_images(2)
@@ -484,7 +497,7 @@ class Retry(Visits):
     def test_of_a_batch_in_error_only_what_failed(self):
         self.site.add_images(3)
         gone = os.path.join(self.site.data, "study1", "IM00002")
-        self.site.add(sendit.make_image(9, BurnedInAnnotation="YES"), "study1", "IM00009")
+        self.site.add(sendit.make_image(9, BurnedInAnnotation=PERHAPS), "study1", "IM00009")
         self.break_file(gone)
         self.assertEqual(self.run_sendit("retry", "b1", "--json").json[0]["images"], 1)
         self.assertEqual(self.site.counts()["waiting"], 1)
@@ -495,7 +508,7 @@ class Retry(Visits):
     def break_file(self, path):
         """A run in which that file vanishes after it was queued, and is there again then."""
         stages = self.site.stages()
-        stages[3]["config"]["folder"] = "blocked"
+        stages[-1]["config"]["folder"] = "blocked"
         self.site.write_pipeline(stages)
         self.site.add_bytes(b"", "..", "blocked")
         self.run_sendit("run", expect=4)  # fed, and put back
@@ -515,7 +528,7 @@ class Retry(Visits):
         stages = self.site.stages()
         stages[0]["config"].update(when_done="move", done_folder="done")
         blocked = [dict(stage, config=dict(stage.get("config", {}))) for stage in stages]
-        blocked[3]["config"]["folder"] = "blocked"
+        blocked[-1]["config"]["folder"] = "blocked"
         self.site.add_images(2)
         folder = os.path.join(self.site.data, "study1")
         self.site.add_bytes(b"", "..", "blocked")
@@ -545,7 +558,7 @@ class Retry(Visits):
         self.assertEqual(self.site.counts()["waiting"], 0)
 
     def test_released_images_stay_released(self):
-        self.site.add(sendit.make_image(1, BurnedInAnnotation="YES"), "study1", "IM1")
+        self.site.add(sendit.make_image(1, BurnedInAnnotation=PERHAPS), "study1", "IM1")
         self.run_json()
         self.release("b1-000001", "--vouch", "pixels.checked")
         self.run_json()

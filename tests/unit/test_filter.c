@@ -527,6 +527,8 @@ static const char *verdict_of(const struct deid_plan *plan, const char *modality
     make_text(&m, 0x00080060, "CS", modality);
     if (body)
         make_text(&m, 0x00180015, "CS", body);
+    if (strcmp(modality, "SR") != 0)
+        make_us(&m, 0x00280010, 8);
     open_file(&m);
     r = deid_filter(plan, dicom_dataset(object), &match, &why);
     if (r && r != SENDIT_EABSENT)
@@ -546,6 +548,8 @@ static void test_shipped(void **state)
         {"dicom", "OT", "ORIGINAL\\PRIMARY", NULL, "reject-modality-ot"},
         {"dicom", "US", "DERIVED\\PRIMARY", NULL, "review-derived-no-maker"},
         {"dicom", "CT", NULL, NULL, "reject-imagetype-none"},
+        {"dicom", "SR", NULL, NULL, ""}, /* no pixels: nothing to read in them */
+        {"dicom", "SR", "", NULL, "reject-imagetype-none"},
         {"dicom", "MR", "ORIGINAL\\SECONDARY", NULL, "reject-secondary"},
         {"dicom.ct-mr-axial", "CT", "ORIGINAL\\PRIMARY\\AXIAL", NULL, ""},
         {"dicom.ct-mr-axial", "MR", "ORIGINAL\\PRIMARY\\AXIAL", NULL, ""},

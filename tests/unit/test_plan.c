@@ -83,7 +83,8 @@ static const struct sendit_option service_options[] = {
 
 static const struct sendit_plugin plugins[] = {
     STAGE("importer", SENDIT_SOURCE, N(source_options)),
-    STAGE("pixel-check", SENDIT_READS, .grants = "pixels.checked"),
+    STAGE("pixel-check", SENDIT_READS, .grants = "pixels.checked filters.passed"), /* for short */
+    STAGE("deid-filter", SENDIT_READS, .grants = "filters.passed"),
     STAGE("local-anonymizer", SENDIT_MUTATES | SENDIT_IDENTIFIERS,
           .grants = "ids.replaced deid.header"),
     STAGE("restful-anonymizer", SENDIT_MUTATES | SENDIT_NETWORK | SENDIT_SENDS_PHI | SENDIT_SECRETS,
@@ -459,7 +460,8 @@ static void policies_that_are_none(void **state)
         {"{'policy':{'egress_needs':['deid.header','deid.header']}}",
          "1:42: policy.egress_needs[1]: this label stands here twice"},
         {"{'policy':{'egress_needs':[]}}",
-         "1:27: policy.egress_needs: the policy lacks pixels.checked ids.replaced deid.header, "
+         "1:27: policy.egress_needs: the policy lacks pixels.checked filters.passed ids.replaced "
+         "deid.header, "
          "which the core asks for; write why under policy.because"},
         {"{'policy':{'egress_needs':['pixels.checked','ids.replaced','filters.passed']}}",
          "1:27: policy.egress_needs: the policy lacks deid.header, which the core asks for; write "
@@ -600,10 +602,10 @@ static void a_sites_stage_needs_consent_for_each_label_of_ours(void **state)
     (void)state;
     foreign = true;
     ALL_REFUSED(cases);
-    plan_free(must_build(
-        STAGES(IMPORTER
-               ",{'use':'pixel-check','allow':['grant:pixels.checked']},{'use':'local-anonymizer',"
-               "'allow':['grant:ids.replaced','grant:deid.header']}," STORE)));
+    plan_free(must_build(STAGES(
+        IMPORTER ",{'use':'pixel-check','allow':['grant:pixels.checked','grant:filters.passed']},"
+                 "{'use':'local-anonymizer',"
+                 "'allow':['grant:ids.replaced','grant:deid.header']}," STORE)));
     plan_free(must_build(DRY(IMPORTER ",{'use':'sees'}"))); /* its own label is free */
     foreign = false;
 }
@@ -615,7 +617,8 @@ static void the_sentence_of_the_house(void **state)
     (void)state;
     refused("{\n"
             "  'state': 'state',\n"
-            "  'policy': { 'egress_needs': ['pixels.checked', 'ids.replaced', 'deid.header'] },\n"
+            "  'policy': { 'egress_needs': ['pixels.checked', 'filters.passed', 'ids.replaced', "
+            "'deid.header'] },\n"
             "  'stages': [\n"
             "    { 'use': 'importer', 'config': { 'folders': ['data'] } },\n"
             "    { 'use': 'pixel-check' },\n"
@@ -643,9 +646,11 @@ static void nothing_identified_can_leave(void **state)
          "1:53: " NOTHING_GRANTS "'deid.header'; enable 'local-anonymizer' and move it before this "
          "one" OR_WHY},
         {STAGES(IMPORTER "," ANONYMIZER "," STORE),
-         "1:58: " NOTHING_GRANTS "'pixels.checked'; add 'pixel-check' before it" OR_WHY},
+         "1:58: " NOTHING_GRANTS "'filters.passed'; add 'deid-filter' before it" OR_WHY},
+        {STAGES(IMPORTER ",{'use':'deid-filter'}," ANONYMIZER "," STORE),
+         "1:80: " NOTHING_GRANTS "'pixels.checked'; add 'pixel-check' before it" OR_WHY},
         {STAGES(IMPORTER "," ANONYMIZER ",{'use':'pixel-check','enabled':false}," STORE),
-         "1:96: " NOTHING_GRANTS "'pixels.checked'; enable 'pixel-check' before it" OR_WHY},
+         "1:96: " NOTHING_GRANTS "'filters.passed'; enable 'pixel-check' before it" OR_WHY},
         /* a label that comes at finish comes too late */
         {STAGES(IMPORTER "," CHECK ",{'use':'grants-late'}," STORE),
          "1:75: " NOTHING_GRANTS "'deid.header'; add 'local-anonymizer' before it" OR_WHY},
@@ -663,13 +668,15 @@ static void nothing_identified_can_leave(void **state)
          "1:121: stage 'file-store' hands images out, but 'swaps' before it takes "
          "'deid.header' away; move 'swaps' behind it or disable it"},
         /* what the site adds counts like ours */
-        {"{'policy':{'egress_needs':['pixels.checked','ids.replaced','deid.header','site.seen']},"
-         "'stages':[" IMPORTER "," CHECK "," ANONYMIZER "," STORE "]}",
-         "1:166: " NOTHING_GRANTS "'site.seen'; add a stage that does before it" OR_WHY},
-        {"{'policy':{'egress_needs':['pixels.checked','ids.replaced','deid.header','deid.verified']"
-         "},'stages':[" IMPORTER "," CHECK "," ANONYMIZER
+        {"{'policy':{'egress_needs':['pixels.checked','filters.passed','ids.replaced','deid.header'"
+         ","
+         "'site.seen']},'stages':[" IMPORTER "," CHECK "," ANONYMIZER "," STORE "]}",
+         "1:183: " NOTHING_GRANTS "'site.seen'; add a stage that does before it" OR_WHY},
+        {"{'policy':{'egress_needs':['pixels.checked','filters.passed','ids.replaced','deid.header'"
+         ","
+         "'deid.verified']},'stages':[" IMPORTER "," CHECK "," ANONYMIZER
          ",{'use':'verifier','allow':['originals']},{'use':'touches'}," STORE "]}",
-         "1:229: stage 'file-store' hands images out, but 'touches' before it takes "
+         "1:246: stage 'file-store' hands images out, but 'touches' before it takes "
          "'deid.verified' away; move 'touches' behind it or disable it"},
         /* each store by itself */
         {STAGES(STORE), "1:11: stages: no enabled stage is a source; begin with 'importer'"},
