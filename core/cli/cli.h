@@ -34,6 +34,11 @@ struct cli {
     /* Of `sendit test-stage`: --update, --gdb, --config FILE, and what --gdb starts. */
     bool update, gdb, in_process;
     const char *config;
+    /* Of `sendit lint`: --profile NAME and --ignore CODE, in order; --corpus FOLDER; --print. */
+    const char **profiles, **ignores;
+    size_t n_profiles, n_ignores;
+    const char *corpus;
+    bool print;
     bool paths;  /* --paths: show names of files, to the owner of the state folder */
     int verbose; /* -v counts up, -q down */
     char **args; /* what is left, ended by NULL */
@@ -49,7 +54,8 @@ enum {
     CLI_ALL = 1 << 3,
     CLI_BECAUSE = 1 << 4,
     CLI_VOUCH = 1 << 5,
-    CLI_TEST = 1 << 6
+    CLI_TEST = 1 << 6,
+    CLI_LINT = 1 << 7
 };
 
 struct cli_command {
@@ -66,7 +72,7 @@ struct cli_command {
 
 /* One per file core/cli/NAME.c; all stand in cli_commands[], in the order of `sendit --help`. */
 extern const struct cli_command cli_run, cli_plan, cli_check, cli_stages, cli_new_stage,
-    cli_test_stage, cli_status, cli_log, cli_quarantine, cli_retry;
+    cli_test_stage, cli_lint, cli_status, cli_log, cli_quarantine, cli_retry;
 extern const struct cli_command *const cli_commands[];
 
 /* Parse and run: what main() returns. */

@@ -25,6 +25,11 @@ const struct cli_option cli_options[] = {
     {0, "config", "FILE", CLI_TEST, "the options of what is tried without a case of its own"},
     {0, "update", NULL, CLI_TEST, "write what was found into expect.json"},
     {0, "gdb", NULL, CLI_TEST, "run one case in the debugger"},
+    {0, "profile", "NAME", CLI_LINT,
+     "ask about this profile of PS3.15, not just \"basic\"; may stand several times"},
+    {0, "corpus", "FOLDER", CLI_LINT, "say which tags in these files no header rule means"},
+    {0, "ignore", "CODE", CLI_LINT, "no findings of this code; may stand several times"},
+    {0, "print", NULL, CLI_LINT, "print the recipes as one, and the hash of that"},
     {0, "in-process", NULL, CLI_TEST, NULL}, /* for --gdb */
     {0, "json", NULL, 0, "answer in JSON"},
     {'v', "verbose", NULL, 0, "more log lines on stderr; twice for a line per image"},
@@ -105,6 +110,14 @@ static int apply(struct parse *parse, const struct cli_option *option, const cha
         cli->paths = true;
     else if (!strcmp(option->name, "config"))
         cli->config = value;
+    else if (!strcmp(option->name, "profile"))
+        cli->profiles[cli->n_profiles++] = value;
+    else if (!strcmp(option->name, "corpus"))
+        cli->corpus = value;
+    else if (!strcmp(option->name, "ignore"))
+        cli->ignores[cli->n_ignores++] = value;
+    else if (!strcmp(option->name, "print"))
+        cli->print = true;
     else if (!strcmp(option->name, "update"))
         cli->update = true;
     else if (!strcmp(option->name, "gdb"))
@@ -287,8 +300,11 @@ int options_parse(int argc, char **argv, struct cli_line *line, struct err *err)
     cli->sets = calloc(n, sizeof(*cli->sets));
     cli->plugins = calloc(n, sizeof(*cli->plugins));
     cli->vouches = calloc(n, sizeof(*cli->vouches));
+    cli->profiles = calloc(n, sizeof(*cli->profiles));
+    cli->ignores = calloc(n, sizeof(*cli->ignores));
     cli->args = line->words = calloc(n, sizeof(*cli->args));
-    if (!cli->sets || !cli->plugins || !cli->vouches || !cli->args)
+    if (!cli->sets || !cli->plugins || !cli->vouches || !cli->profiles || !cli->ignores ||
+        !cli->args)
         return err_set(err, ERR_PLACE, "no memory");
     if (!parse_words(&parse) && !take_command(&parse) && !check_command(&parse))
         return 0;
@@ -301,6 +317,8 @@ void options_fini(struct cli_line *line)
     free(line->cli.sets);
     free(line->cli.plugins);
     free(line->cli.vouches);
+    free(line->cli.profiles);
+    free(line->cli.ignores);
     free(line->words);
     memset(line, 0, sizeof(*line));
 }

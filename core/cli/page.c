@@ -18,9 +18,9 @@ static const char about[] =
 
 static const char *const statuses[][2] = {
     {"0", "done; quarantined images are counted and shown, they are no error"},
-    {"1", "a batch is in ERROR"},
+    {"1", "a batch is in ERROR; lint has findings; a case is red"},
     {"2", "the command line is wrong"},
-    {"3", "pipeline, stage, key or state was refused, before any file was touched"},
+    {"3", "pipeline, stage, recipe, key or state was refused; no file was touched"},
     {"4", "no room, or a place that cannot be read or written"},
     {"75", "a service is away, and run.retry_for has passed"},
     {"130, 143", "stopped by a signal; what is left waits for the next run"},

@@ -329,6 +329,7 @@ static int open_source(struct parser *p, struct word name, bool is_values)
     p->current = recipe->n_sources++;
     source += p->current;
     source->is_values = is_values;
+    source->place = parse_place(p, name.at);
     source->name = recipe_text(recipe, name.at, name.len);
     return source->name ? 0 : parse_no_memory(p);
 }

@@ -111,6 +111,7 @@ struct recipe_entry {
 };
 struct recipe_source {
     const char *name;
+    struct recipe_place place; /* where it begins */
     bool is_values;
     struct recipe_entry *entries;
     size_t n_entries;
@@ -147,6 +148,7 @@ enum recipe_box_kind {
 };
 struct recipe_box {
     enum recipe_box_kind kind;
+    struct recipe_place place;
     bool keep;
     uint32_t x1, y1, x2, y2; /* half open */
     uint32_t from;
@@ -172,6 +174,7 @@ struct recipe {
     struct recipe_action *actions, *labels;
     size_t n_actions, n_labels;
     enum recipe_verb otherwise; /* DEFAULT: KEEP, REMOVE, BLANK, or 0 */
+    struct recipe_place otherwise_place;
     struct recipe_source *sources;
     size_t n_sources;
     struct recipe_group *groups;

@@ -153,6 +153,7 @@ static int parse_box(struct parser *p, bool keep, bool ctp)
     } else if (parse_rect(p, rest, ctp, &box))
         return -1;
     box.keep = keep;
+    box.place = parse_place(p, rest.at);
     label = current_label(p);
     if (label->n_boxes == RECIPE_MAX_BOXES)
         return parse_error(p, rest.at, "a LABEL has up to %d boxes", RECIPE_MAX_BOXES);

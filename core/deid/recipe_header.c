@@ -298,6 +298,7 @@ static int parse_default(struct parser *p)
         recipe->otherwise = VERB_BLANK;
     else
         return parse_error(p, word.at, "DEFAULT is KEEP, REMOVE or BLANK");
+    recipe->otherwise_place = parse_place(p, p->line);
     p->has_rules = true;
     return parse_end(p, "DEFAULT");
 }

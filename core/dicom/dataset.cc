@@ -566,6 +566,15 @@ const char *dicom_vr(uint32_t tag)
     return is_real_vr(vr) ? DcmVR(DcmVR(vr).getValidEVR()).getVRName() : nullptr;
 }
 
+bool dicom_is_single(uint32_t tag)
+{
+    const DcmDictEntry *entry = dcmDataDict.rdlock().findEntry(key_of(tag), nullptr);
+    bool is_single = entry && entry->getVMMax() == 1;
+
+    dcmDataDict.rdunlock();
+    return is_single;
+}
+
 sendit_result dicom_locate(struct sendit_dataset *ds, uint32_t tag, const char *creator,
                            uint32_t *ret_tag)
 {

@@ -103,6 +103,8 @@ int dicom_each_keyword(int (*each)(void *ctx, const char *keyword, uint32_t tag,
 /* The VR that the dictionary gives a standard tag ("SQ"; ambiguous ones as DCMTK resolves them,
  * such as "US" or "OB"), NULL if it does not know it. */
 const char *dicom_vr(uint32_t tag);
+/* Does the dictionary give the standard tag one value at most? */
+bool dicom_is_single(uint32_t tag);
 sendit_result dicom_locate(struct sendit_dataset *ds, uint32_t tag, const char *creator,
                            uint32_t *ret_tag);
 sendit_result dicom_get(struct sendit_dataset *ds, uint32_t tag, const char **ret_value);
