@@ -2,6 +2,7 @@
 #include "base/digest.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,6 +13,21 @@ struct digest {
     EVP_MD_CTX *ctx;
 };
 
+static pthread_once_t fetched = PTHREAD_ONCE_INIT;
+static EVP_MD *sha256;
+
+static void fetch(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA2-256", NULL);
+}
+
+/* EVP_sha256() alone has OpenSSL 3 look for it each time, which takes longer than a short text. */
+static const EVP_MD *sha256_once(void)
+{
+    pthread_once(&fetched, fetch);
+    return sha256 ? sha256 : EVP_sha256();
+}
+
 struct digest *digest_new(void)
 {
     struct digest *d = calloc(1, sizeof(*d));
@@ -19,7 +35,7 @@ struct digest *digest_new(void)
     if (!d)
         return NULL;
     d->ctx = EVP_MD_CTX_new();
-    if (!d->ctx || EVP_DigestInit_ex(d->ctx, EVP_sha256(), NULL) != 1) {
+    if (!d->ctx || EVP_DigestInit_ex(d->ctx, sha256_once(), NULL) != 1) {
         digest_free(d);
         return NULL;
     }
@@ -38,7 +54,7 @@ int digest_hex(struct digest *d, char ret_hex[DIGEST_HEX])
     if (EVP_DigestFinal_ex(d->ctx, bytes, NULL) != 1)
         return -1;
     digest_to_hex(bytes, sizeof(bytes), ret_hex);
-    return EVP_DigestInit_ex(d->ctx, EVP_sha256(), NULL) == 1 ? 0 : -1;
+    return EVP_DigestInit_ex(d->ctx, sha256_once(), NULL) == 1 ? 0 : -1;
 }
 
 void digest_free(struct digest *d)
@@ -52,7 +68,7 @@ int digest_of(const void *data, size_t len, char ret_hex[DIGEST_HEX])
 {
     uint8_t bytes[DIGEST_SIZE];
 
-    if (EVP_Digest(data, len, bytes, NULL, EVP_sha256(), NULL) != 1)
+    if (EVP_Digest(data, len, bytes, NULL, sha256_once(), NULL) != 1)
         return -1;
     digest_to_hex(bytes, sizeof(bytes), ret_hex);
     return 0;
