@@ -19,34 +19,6 @@
 #define MAX_RECIPE 20000
 #define MAX_ACTIONS 200 /* patterns meet all names of DICOM */
 
-/* The linter, and that what it prints of a recipe reads the same. */
-static void look_at(const uint8_t *data, size_t size)
-{
-    const struct lint_source source = {.file = "fuzz", .text = (const char *)data, .len = size};
-    struct lint_source again = {.file = "again"};
-    struct lint *lint;
-    struct err err = {0};
-    struct buf text = {0}, twice = {0};
-
-    if (lint_new(&source, 1, &lint, &err))
-        return;
-    if (lint_rules(lint, &err) || lint_end(lint, &err) || lint_merged(lint, &text))
-        abort();
-    for (size_t i = 0; i < lint_count(lint); i++)
-        if (!lint_at(lint, i)->text[0] || !lint_at(lint, i)->instead[0] ||
-            !lint_at(lint, i)->place.line)
-            abort();
-    lint_free(lint);
-    again.text = text.data;
-    again.len = text.len;
-    if (lint_new(&again, 1, &lint, &err) || lint_merged(lint, &twice) || twice.len != text.len ||
-        memcmp(twice.data, text.data, text.len) != 0)
-        abort();
-    lint_free(lint);
-    buf_fini(&text);
-    buf_fini(&twice);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct names *names;
