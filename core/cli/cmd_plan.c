@@ -226,6 +226,35 @@ static void print_because(const struct plan *plan, FILE *out)
             sayf(out, &title, "%s: %s", plan->stages[i].id, plan->stages[i].because);
 }
 
+/* What a whitelist names passes, and nobody looks: the site shall see each LABEL of it. */
+struct whitelist {
+    FILE *out;
+    const char *title, *stage;
+};
+
+static bool print_label(void *ctx, const struct sendit_match *label)
+{
+    struct whitelist *whitelist = ctx;
+
+    sayf(whitelist->out, &whitelist->title, "%s lets pass what LABEL \"%s\" names",
+         whitelist->stage, label->label);
+    return true;
+}
+
+static void print_whitelists(const struct plan *plan, FILE *out)
+{
+    struct whitelist whitelist = {.out = out, .title = "whitelist"};
+    char *filters = run_filters_folder();
+
+    if (!filters)
+        say(out, &whitelist.title, "no memory");
+    for (size_t i = 0; filters && i < plan->n_stages; i++) {
+        whitelist.stage = plan->stages[i].id;
+        run_whitelist(plan, &plan->stages[i], filters, print_label, &whitelist);
+    }
+    free(filters);
+}
+
 static void print_hidden_and_off(const struct plan *plan, FILE *out)
 {
     const char *title = "hidden";
@@ -339,6 +368,7 @@ void cli_print_plan(const struct plan *plan, FILE *out)
     print_vouched(plan, out);
     print_allowed(plan, out);
     print_because(plan, out);
+    print_whitelists(plan, out);
     print_hidden_and_off(plan, out);
     print_policy(plan, out);
     print_places(plan, out);
@@ -397,6 +427,33 @@ static json_t *allow_json(char *const *allow)
     return array;
 }
 
+struct labels_json {
+    json_t *array;
+    bool failed;
+};
+
+static bool add_label(void *ctx, const struct sendit_match *label)
+{
+    struct labels_json *labels = ctx;
+
+    return !cli_append(labels->array, cli_json_text(label->label), &labels->failed);
+}
+
+static json_t *whitelist_json(const struct plan *plan, const struct plan_stage *stage)
+{
+    char *filters = run_filters_folder();
+    struct labels_json labels = {.array = filters ? json_array() : NULL};
+
+    if (labels.array)
+        run_whitelist(plan, stage, filters, add_label, &labels);
+    free(filters);
+    if (labels.failed) {
+        json_decref(labels.array);
+        return NULL;
+    }
+    return labels.array;
+}
+
 static json_t *stage_json(const struct plan *plan, const struct plan_stage *stage)
 {
     const struct stage_file *file = stage->file;
@@ -408,14 +465,15 @@ static json_t *stage_json(const struct plan *plan, const struct plan_stage *stag
     if (!object || !file)
         return object;
     more = json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:s, s:o, s:o}", "version",
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:s, s:o, s:o, s:o}", "version",
         stage->plugin->version, "summary", stage->plugin->summary, "flags",
         words_flags_json(stage->plugin->flags), "needs", labels_json(plan, stage->needs),
         "needs_at_finish", labels_json(plan, stage->needs_at_finish), "grants",
         labels_json(plan, stage->grants), "grants_at_finish",
         labels_json(plan, stage->grants_at_finish), "egress", (int)stage->egress, "ships",
         (int)file->ships, "file", cli_json_text(file->path), "digest", file->digest, "hides",
-        cli_json_text(file->hides), "config", values_json(stage->values, stage->plugin->n_options));
+        cli_json_text(file->hides), "config", values_json(stage->values, stage->plugin->n_options),
+        "whitelist", whitelist_json(plan, stage));
     if (!more || json_object_update(object, more)) {
         json_decref(object);
         object = NULL;
@@ -482,8 +540,10 @@ const struct cli_command cli_plan = {
         "\"(end)\" marks a label that is asked for or earned when the batch ends.\n"
         "\n"
         "Below: who talks to the network, which of the site's stages grant a label of sendit's\n"
-        "own, what the site has allowed, which of its stages hide one that ships, what the policy\n"
-        "asks of images that leave, and the fingerprint of the site key. The last line is what\n"
+        "own, what the site has allowed, which LABELs of a whitelist let images pass unseen, "
+        "which\n"
+        "of its stages hide one that ships, what the policy asks of images that leave, and the\n"
+        "fingerprint of the site key. The last line is what\n"
         "was proved about every image. Nothing is written.",
     .examples = "sendit plan\tthe pipeline of this folder\n"
                 "sendit plan --json\tall of it, with whole digests and the value of each option\n"

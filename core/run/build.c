@@ -149,9 +149,14 @@ static const char *const *list_of(const struct plan_stage *stage, const char *na
     return value ? (const char *const *)value->list : NULL;
 }
 
+/* What a stage compiles from its options; `look` is not called for what it has none of, or what is
+ * refused. */
+typedef void look_fn(void *ctx, const struct sendit_deid *deid,
+                     const struct sendit_deid_plan *compiled);
+
 /* As the stage itself will ask for it: paths of recipes mean the folder of pipeline.json. */
-void run_rules(const struct plan *plan, const struct plan_stage *stage, const char *filters,
-               char ret_digest[DIGEST_HEX])
+static void compile_rules(const struct plan *plan, const struct plan_stage *stage,
+                          const char *filters, look_fn *look, void *ctx)
 {
     const char *const *profiles = list_of(stage, "profile");
     const char *const *recipes = list_of(stage, "recipes");
@@ -160,16 +165,55 @@ void run_rules(const struct plan *plan, const struct plan_stage *stage, const ch
     const struct sendit_deid *deid;
     struct host host;
 
-    ret_digest[0] = '\0';
     if (!(profiles && profiles[0]) && !(recipes && recipes[0]))
         return;
     host_init(&host, &env, stage);
     host_enter(&host);
     deid = SENDIT_SERVICE(&host.host, deid);
     if (deid && !deid->compile(&host.host, profiles, recipes, &compiled, NULL))
-        snprintf(ret_digest, DIGEST_HEX, "%s", deid->digest(compiled));
+        look(ctx, deid, compiled);
     host_leave(&host);
     host_fini(&host);
+}
+
+static void copy_digest(void *ctx, const struct sendit_deid *deid,
+                        const struct sendit_deid_plan *compiled)
+{
+    char *digest = ctx;
+
+    snprintf(digest, DIGEST_HEX, "%s", deid->digest(compiled));
+}
+
+void run_rules(const struct plan *plan, const struct plan_stage *stage, const char *filters,
+               char ret_digest[DIGEST_HEX])
+{
+    ret_digest[0] = '\0';
+    compile_rules(plan, stage, filters, copy_digest, ret_digest);
+}
+
+struct labels {
+    run_label_fn *each;
+    void *ctx;
+};
+
+static void walk_whitelist(void *ctx, const struct sendit_deid *deid,
+                           const struct sendit_deid_plan *compiled)
+{
+    const struct labels *labels = ctx;
+    const struct sendit_match *label;
+
+    for (size_t i = 0; (label = deid->label(compiled, i)); i++)
+        if (!label->flagged && !labels->each(labels->ctx, label))
+            return;
+}
+
+void run_whitelist(const struct plan *plan, const struct plan_stage *stage, const char *filters,
+                   run_label_fn *each, void *ctx)
+{
+    struct labels labels = {.each = each, .ctx = ctx};
+
+    if (stage->enabled && !(stage->plugin->flags & SENDIT_MUTATES))
+        compile_rules(plan, stage, filters, walk_whitelist, &labels);
 }
 
 int run_key_path(const struct plan *plan, char **ret_path, bool *ret_default, struct err *err)

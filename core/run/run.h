@@ -52,6 +52,12 @@ bool run_is_room(const char *code);
 void run_rules(const struct plan *plan, const struct plan_stage *stage, const char *filters,
                char ret_digest[DIGEST_HEX]);
 
+/* The LABELs of whitelists by which a stage lets images pass, in order; each until `each` returns
+ * false.  None for a stage that edits: it takes header rules of recipes and asks no filter. */
+typedef bool run_label_fn(void *ctx, const struct sendit_match *label);
+void run_whitelist(const struct plan *plan, const struct plan_stage *stage, const char *filters,
+                   run_label_fn *each, void *ctx);
+
 /* Before files of a batch are taken again: a folder that got ".err" behind its name by when_done
  * gets its name back. */
 int run_unmark(const struct ledger_batch *batch, struct err *err);

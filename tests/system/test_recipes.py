@@ -19,6 +19,62 @@ class Shipped(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout)
 
 
+class Whitelists(sendit.Case):
+    """What a whitelist names passes unseen: the plan says so, each LABEL in a line."""
+
+    RECIPE = ("FORMAT dicom\n%%filter %s\nLABEL Clean as we know\n  equals Modality CT\n"
+              "LABEL And these\n  equals Modality MR\n%%filter blacklist\n"
+              "LABEL Not these\n  equals Modality US\n")
+
+    def use(self, kind):
+        stages = self.site.stages()
+        stages[sendit.at(stages, "deid-filter")]["config"] = {"recipes": ["dicom", "./mine"]}
+        self.site.write_pipeline(stages)
+        with open(self.site.path("mine"), "w") as file:
+            file.write(self.RECIPE % kind)
+
+    def test_each_label_is_a_line(self):
+        self.use("whitelist")
+        for command in (["plan"], ["run"]):
+            said = self.run_sendit(*command).out
+            self.assertRegex(said, "(?m)^whitelist deid-filter lets pass what LABEL \"Clean as we "
+                                   "know\" names\n +deid-filter lets pass what LABEL \"And")
+            self.assertNotIn("Not these", said)
+        stages = {one["id"]: one for one in self.run_sendit("plan", "--json").json["stages"]}
+        self.assertEqual(len(stages["deid-filter"]["whitelist"]), 2)
+        self.assertEqual(stages["deid-filter"]["whitelist"][0], "Clean as we know")
+        self.assertEqual(stages["local-anonymizer"]["whitelist"], [])
+
+    def test_others_are_not(self):
+        for kind in ("blacklist", "greylist", "graylist", "another"):
+            self.use(kind)
+            self.assertNotIn("whitelist", self.run_sendit("plan").out)
+
+    def test_a_disabled_filter_lets_nothing_pass(self):
+        self.use("whitelist")
+        result = self.run_sendit("plan", "--set", "deid-filter.enabled=false", expect=3)
+        self.assertNotIn("whitelist", result.out)
+
+    def test_who_edits_asks_no_filter(self):
+        stages = self.site.stages()
+        self.use("whitelist")
+        stages[sendit.at(stages, "local-anonymizer")]["config"] = {"recipes": ["./mine"]}
+        self.site.write_pipeline(stages)
+        self.assertNotIn("whitelist", self.run_sendit("plan").out)
+
+    def test_those_that_ship_have_none(self):
+        stages = self.site.stages()
+        shipped = sorted(name[len("deid."):] for name in
+                         os.listdir(os.path.join(sendit.ROOT, "filters"))
+                         if name.startswith("deid."))
+        self.assertGreaterEqual(len(shipped), 4)
+        stages[sendit.at(stages, "deid-filter")]["config"] = {"recipes": shipped}
+        self.site.write_pipeline(stages)
+        self.assertNotIn("whitelist", self.run_sendit("plan").out)
+        for stage in self.run_sendit("plan", "--json").json["stages"]:
+            self.assertEqual(stage["whitelist"], [])
+
+
 class OnTopOfTheProfile(sendit.Case):
     """Recipes of local-anonymizer."""
 
