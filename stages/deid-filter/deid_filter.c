@@ -219,5 +219,6 @@ static void stop(struct sendit_stage_state *self)
 
 SENDIT_PLUGIN(.flags = SENDIT_READS, SENDIT_OPTIONS(options), .name = "deid-filter",
               .version = "1.0.0", .summary = "Holds images that the filters of recipes name.",
-              .grants = "filters.passed", .before = "ids.replaced deid.header", .check = check,
-              .open = start, .begin = begin, .process = process, .finish = finish, .close = stop);
+              .grants = "filters.passed", .before = "ids.replaced deid.header filters.passed",
+              .check = check, .open = start, .begin = begin, .process = process, .finish = finish,
+              .close = stop);

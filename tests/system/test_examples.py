@@ -5,6 +5,7 @@ import glob
 import http.server
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -203,8 +204,91 @@ class BlackBox(Example):
         frames[:, :2, :] = frames[:, 6:, 6:] = 0
         self.assertTrue((self.out()[0].pixel_array.reshape(-1, 8, 8) == frames).all())
 
+    # A device that says YES, and is known: its LABEL hands it on with its boxes.
+    SCREENS = ("FORMAT dicom\n%filter greylist\nLABEL Acme Sono 5\n"
+               "  equals ManufacturerModelName Acme Sono 5\n  coordinates 0,0,8,2\n"
+               "  coordinates 6,6,9,9\nLABEL Elsewhere\n  equals ManufacturerModelName Acme Sono 6\n"
+               "%filter blacklist\nLABEL Not at all\n  contains Manufacturer Nobody\n")
+
+    def scrub(self, config=None, on_greylist="pass", allow=("grant:filters.passed",), **more):
+        """deid-filter, black-box and pixel-check, in this order."""
+        with open(self.site.path("screens"), "w") as file:
+            file.write(self.SCREENS)
+        entries = self.site.stages()
+        entry = entries.pop(sendit.at(entries, "deid-filter"))
+        entry["config"] = {"recipes": ["./screens"], "on_greylist": on_greylist}
+        entries[1:1] = [entry, {"use": self.name, "allow": list(allow), "config": config or {}}]
+        self.site.write_pipeline(entries, **more)
+
+    def facts(self):
+        with sqlite3.connect(os.path.join(self.site.state, "ledger.db")) as ledger:
+            return sorted(value for value, in ledger.execute(
+                "SELECT value FROM fact WHERE key = 'deid.boxes'"))
+
+    def held(self):
+        one = self.run_sendit("quarantine", "show", "b1-000001", "--json").json[0]
+        return one["stage"], one["code"], one["labels"]
+
+    def test_it_earns_the_label(self):
+        """Handed on by the filter, without its label, and with its boxes: they are the fact."""
+        self.scrub()
+        original = self.image()
+        self.site.add(original, "a", "1")
+        self.site.add(sendit.make_image(2), "a", "2")
+        self.assert_counts(self.run_json(), stored=2)
+        self.assertEqual(self.facts(), ["0,0,8,2 6,6,2,2"])
+        scrubbed = [ds for ds in self.out() if ds.get("BurnedInAnnotation") == "NO"]
+        self.assertEqual(len(scrubbed), 1)
+        self.assertFalse(scrubbed[0].pixel_array[:2].any())
+        self.assertFalse(scrubbed[0].pixel_array[6:, 6:].any())
+        self.assertTrue((scrubbed[0].pixel_array[2:6] == original.pixel_array[2:6]).all())
+        self.assertTrue((original.pixel_array[:2] != 0).any())
+
+    def test_what_nobody_blanks_is_held(self):
+        """A LABEL without coordinates: no box, no label, no way out."""
+        self.scrub(config=self.config)
+        self.site.add(self.image(1, ManufacturerModelName="Acme Sono 6", BurnedInAnnotation="NO"),
+                      "a", "1")
+        self.assert_counts(self.run_json(), quarantined=1)
+        self.assertEqual(self.held(), ("file-store", "host.label",
+                                       "pixels.checked ids.replaced deid.header"))
+        self.assertEqual(self.facts(), [""])
+
+    def test_a_blacklist_is_not_handed_on(self):
+        self.scrub()
+        self.site.add(self.image(1, Manufacturer="Nobody"), "a", "1")
+        self.assert_counts(self.run_json(), quarantined=1)
+        self.assertEqual(self.held(), ("deid-filter", "filter.blacklist", ""))
+
+    def test_without_pass_the_filter_holds(self):
+        self.scrub(on_greylist="quarantine")
+        self.site.add(self.image(), "a", "1")
+        self.assert_counts(self.run_json(), quarantined=1)
+        held = self.run_sendit("quarantine", "list", "b1", "--json").json[0]
+        self.assertEqual((held["stage"], held["code"]), ("deid-filter", "filter.greylist"))
+        self.assertIn("0,0,8,2 6,6,2,2", held["text"])  # they are in the ledger all the same
+
+    def test_without_it_nothing_is_passed(self):
+        """The filter alone hands on what no store takes."""
+        self.scrub()
+        self.site.add(self.image(1, BurnedInAnnotation="NO"), "a", "1")
+        answer = self.run_json("--set", "black-box.enabled=false")
+        self.assert_counts(answer, quarantined=1)
+        self.assert_reasons(answer, host__label=1)
+
+    def test_the_site_must_vouch(self):
+        self.scrub(allow=())
+        self.assert_one_sentence(self.run_sendit("plan", expect=3),
+                                 "does not ship with sendit and grants \"filters.passed\"",
+                                 "grant:filters.passed")
+        self.scrub()
+        self.assertIn("the site vouches that black-box, which does not ship with sendit, grants "
+                      "filters.passed", self.run_sendit("plan").out)
+
     def test_drawn(self):
-        self.use(1, config=self.config)
+        """By what the site knows of a model, where no LABEL names it."""
+        self.SCREENS = "FORMAT dicom\n%filter blacklist\nLABEL None\n  equals Modality XX\n"
+        self.scrub(config=self.config)
         original = self.image()
         self.site.add(original, "a", "1")
         self.site.add(self.image(2, ManufacturerModelName="Another"), "a", "2")
@@ -217,7 +301,7 @@ class BlackBox(Example):
         self.assertTrue((original.pixel_array[:2] != 0).any())
 
     def test_frames_that_were_compressed(self):
-        self.use(1, config=self.config)
+        self.scrub()
         original = self.image()
         pixels = original.PixelData
         original.NumberOfFrames, original.PixelData = 3, pixels + pixels[::-1] + pixels
@@ -230,7 +314,7 @@ class BlackBox(Example):
         self.assert_drawn(original)
 
     def test_frames_that_cannot_be_decoded(self):
-        self.use(1, config=self.config)
+        self.scrub()
         original = self.image()
         self.site.add(original, "a", "1")
         original.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
@@ -242,12 +326,20 @@ class BlackBox(Example):
         self.assert_counts(answer, quarantined=1)
         self.assert_reasons(answer, box__pixels=1)
 
-    def test_options_and_place(self):
+    def test_options(self):
         for box in ("1,2,3", "1,2,0,4", "a", "1,2,3,4,5", "-1,2,3,4", "1,2,3,4 ", "123456,1,1,1"):
-            self.use(1, config=dict(self.config, boxes=[box]))
+            self.scrub(config=dict(self.config, boxes=[box]))
             self.assert_one_sentence(self.run_sendit("plan", expect=3), "X,Y,WIDTH,HEIGHT")
-        self.use(2, config=self.config)
-        self.assert_one_sentence(self.run_sendit("plan", expect=3), "pixel-check")
+        for name in self.config:
+            self.scrub(config={name: self.config[name]})
+            self.assert_one_sentence(self.run_sendit("plan", expect=3), "go together")
+
+    def test_its_place(self):
+        """Behind the filter, lest an image have the label before all recipes were asked; before
+        pixel-check, which reads what it writes."""
+        for at, word in ((1, "deid-filter"), (3, "pixel-check")):
+            self.use(at, config=self.config, allow=["grant:filters.passed"])
+            self.assert_one_sentence(self.run_sendit("plan", expect=3), word)
 
 
 class ToUtf8(Example):

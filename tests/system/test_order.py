@@ -98,6 +98,12 @@ class Order(sendit.Case):
         self.refuse(6, "stage \"local-anonymizer\" must come after \"deid-filter\"; move "
                        "\"deid-filter\" before it")
 
+    def test_two_filters(self):
+        """What the first hands on without the label the second would give it."""
+        self.stages.insert(3, dict(self.stages[2], id="again"))
+        self.site.write_pipeline(self.stages)
+        self.refuse(7, "stage \"again\" must come before \"deid-filter\"")
+
     def test_only_importer_and_store(self):
         self.site.write_pipeline([self.stages[0], self.stages[4]])
         self.refuse(5, "hands images out, but nothing before it grants")
