@@ -55,7 +55,8 @@ enum {
     CLI_BECAUSE = 1 << 4,
     CLI_VOUCH = 1 << 5,
     CLI_TEST = 1 << 6,
-    CLI_LINT = 1 << 7
+    CLI_LINT = 1 << 7,
+    CLI_UPDATE = 1 << 8
 };
 
 struct cli_command {
@@ -72,7 +73,7 @@ struct cli_command {
 
 /* One per file core/cli/NAME.c; all stand in cli_commands[], in the order of `sendit --help`. */
 extern const struct cli_command cli_run, cli_plan, cli_check, cli_stages, cli_new_stage,
-    cli_test_stage, cli_lint, cli_status, cli_log, cli_quarantine, cli_retry;
+    cli_test_stage, cli_test_recipe, cli_lint, cli_status, cli_log, cli_quarantine, cli_retry;
 extern const struct cli_command *const cli_commands[];
 
 /* Parse and run: what main() returns. */

@@ -7,99 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/table.h"
+#include "cli/tap.h"
 #include "harness/case.h"
 #include "harness/harness.h"
 #include "run/run.h"
-
-struct report {
-    bool json;
-    size_t number;
-    json_t *results; /* with --json */
-    json_t *stage;
-    bool failed; /* no memory */
-};
-
-/* ---- as TAP ---- */
-
-/* Each line as a comment; what a terminal would obey is made visible. */
-static void print_comment(const char *text, const char *before)
-{
-    while (*text) {
-        size_t n = strcspn(text, "\n");
-        char *line = strndup(text, n);
-
-        printf("# %s", before);
-        if (line)
-            table_print_safe(line, stdout);
-        putchar('\n');
-        free(line);
-        text += n + (text[n] == '\n');
-    }
-}
-
-static void planned(void *ctx, const char *stage, const char *version, size_t n)
-{
-    struct report *report = ctx;
-
-    report->stage = json_pack("{s:s, s:s}", "name", stage, "version", version);
-    if (!report->json)
-        printf("TAP version 13\n1..%zu\n# %s %s\n", n, stage, version);
-}
-
-static void print_result(const struct report *report, const struct harness_result *result)
-{
-    printf("%sok %zu - %s", result->passed ? "" : "not ", report->number, result->name);
-    if (result->skipped)
-        printf(" # SKIP %s", result->skipped);
-    if (result->updated)
-        printf(" # expect.json was written");
-    putchar('\n');
-    print_comment(result->text, "");
-    if (!result->passed && result->output[0]) {
-        puts("# what it said:");
-        print_comment(result->output, "| ");
-    }
-    fflush(stdout);
-}
-
-static void told(void *ctx, const struct harness_result *result)
-{
-    struct report *report = ctx;
-    json_t *object;
-
-    report->number++;
-    if (!report->json) {
-        print_result(report, result);
-        return;
-    }
-    object = json_pack("{s:o, s:b, s:b, s:o, s:o, s:o}", "name", cli_json_text(result->name),
-                       "passed", result->passed, "updated", result->updated, "skipped",
-                       cli_json_text(result->skipped), "text", cli_json_text(result->text),
-                       "output", cli_json_text(result->passed ? "" : result->output));
-    cli_append(report->results, object, &report->failed);
-}
-
-static int finish(const struct cli *cli, struct report *report,
-                  const struct harness_summary *summary)
-{
-    int status = summary->failed ? ERR_BATCH : 0;
-
-    if (!cli->json) {
-        printf("# %zu passed, %zu failed, %zu skipped", summary->passed, summary->failed,
-               summary->skipped);
-        printf(summary->updated ? ", %zu written\n" : "\n", summary->updated);
-        return status;
-    }
-    if (report->failed)
-        return cli_answer(NULL);
-    return cli_answer(json_pack("{s:O, s:O, s:I, s:I, s:I}", "stage", report->stage, "results",
-                                report->results, "passed", (json_int_t)summary->passed, "failed",
-                                (json_int_t)summary->failed, "skipped",
-                                (json_int_t)summary->skipped))
-               ? ERR_PLACE
-               : status;
-}
 
 /* ---- under a debugger ---- */
 
@@ -150,7 +61,7 @@ static char *find_stage(const struct cli *cli, struct err *err)
 
 static int run(const struct cli *cli)
 {
-    struct report report = {.json = cli->json};
+    struct tap tap;
     struct harness_summary summary;
     struct harness_request request = {.cases = (const char *const *)cli->args + 1,
                                       .n_cases = (size_t)cli->n_args - 1,
@@ -163,20 +74,18 @@ static int run(const struct cli *cli)
 
     if (cli->gdb)
         return debug(cli);
-    report.results = json_array();
+    tap_init(&tap, cli);
     stage = find_stage(cli, &err);
     filters = run_filters_folder();
     request.stage = stage;
     request.filters = filters;
-    if (!stage || !filters || !report.results ||
-        harness_run(&request, planned, told, &report, &summary, &err))
+    if (!stage || !filters || harness_run(&request, tap_planned, tap_told, &tap, &summary, &err))
         status = cli_error(cli, &err);
     else
-        status = finish(cli, &report, &summary);
+        status = tap_finish(&tap, &summary);
     free(stage);
     free(filters);
-    json_decref(report.results);
-    json_decref(report.stage);
+    tap_fini(&tap);
     return status;
 }
 
@@ -246,7 +155,7 @@ const struct cli_command cli_test_stage = {
                 "into each expect.json\n"
                 "sendit test-stage build/plugins.d/mine.so cases/empty --gdb\tone case in the "
                 "debugger",
-    .takes = CLI_TEST,
+    .takes = CLI_TEST | CLI_UPDATE,
     .min_args = 1,
     .max_args = -1,
     .run = run,

@@ -23,7 +23,7 @@ const struct cli_option cli_options[] = {
     {0, "paths", NULL, CLI_PATHS, "show paths of originals, to the owner of the state folder"},
     {0, "schema", NULL, CLI_SCHEMA, "print the JSON Schema of pipeline.json, for editors"},
     {0, "config", "FILE", CLI_TEST, "the options of what is tried without a case of its own"},
-    {0, "update", NULL, CLI_TEST, "write what was found into expect.json"},
+    {0, "update", NULL, CLI_UPDATE, "write what was found into expect.json"},
     {0, "gdb", NULL, CLI_TEST, "run one case in the debugger"},
     {0, "profile", "NAME", CLI_LINT,
      "ask about this profile of PS3.15, not just \"basic\"; may stand several times"},

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "harness/always.h"
 #include "harness/case.h"
+#include "harness/recipe_trial.h"
 #include "harness/trial.h"
 #include "harness/work.h"
 
@@ -138,9 +139,15 @@ static char try_job(const struct job *job, struct buf *text)
                           .progress = h->progress,
                           .update = h->request->update};
     struct err err = {0};
-    struct loader *loader = loader_new(folders, 1, &err);
+    struct loader *loader;
     bool updated = false;
     int result = -1;
+
+    if (!h->stage) {
+        result = recipe_trial(&trial, job->case_folder, &updated, text);
+        return result ? TOLD_FAILED : updated ? TOLD_UPDATED : TOLD_PASSED;
+    }
+    loader = loader_new(folders, 1, &err);
 
     if (loader && h->request->in_process)
         loader_by_name(loader);
@@ -354,6 +361,8 @@ static int find_stage(struct harness *h, struct err *err)
     const char *given = h->request->stage, *slash;
     size_t n;
 
+    if (!given)
+        return 0;
     h->stage = realpath(given, NULL);
     if (!h->stage)
         return err_set(err, ERR_REFUSED, "%s: %s", given, strerror(errno));
@@ -397,10 +406,15 @@ static int look_at_stage(const struct harness *h, harness_planned_fn *planned, v
                          struct err *err)
 {
     const char *const folders[] = {h->folder};
-    struct loader *loader = loader_new(folders, 1, err);
     const struct stage_file *file;
+    struct loader *loader;
     int result = -1;
 
+    if (!h->stage) {
+        planned(ctx, NULL, NULL, n);
+        return 0;
+    }
+    loader = loader_new(folders, 1, err);
     if (loader && !loader_find(loader, h->name, &file, err)) {
         planned(ctx, file->plugin->name, file->plugin->version, n);
         result = 0;
@@ -425,7 +439,7 @@ int harness_run(const struct harness_request *request, harness_planned_fn *plann
                 struct err *err)
 {
     struct harness h = {.request = request, .summary = ret_summary, .told = told, .ctx = ctx};
-    size_t checks = request->in_process ? 0 : always_n();
+    size_t checks = request->in_process || !request->stage ? 0 : always_n();
     int result = -1;
 
     memset(ret_summary, 0, sizeof(*ret_summary));
@@ -435,7 +449,8 @@ int harness_run(const struct harness_request *request, harness_planned_fn *plann
         return err_set(err, ERR_PLACE, "no memory");
     if (!find_stage(&h, err) && !find_cases(&h, err) && !read_config(&h, err))
         result = look_at_stage(&h, planned, ctx, checks + h.n_cases, err);
-    find_sample(&h);
+    if (request->stage)
+        find_sample(&h);
     for (size_t i = 0; !result && i < checks; i++)
         result = try_one(&h, NULL, i, err);
     for (size_t i = 0; !result && i < h.n_cases; i++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * harness.h - sendit test-stage: one stage, tried without a pipeline, a ledger or a network.
+ * harness.h - sendit test-stage and test-recipe: one stage, or recipes, tried without a pipeline, a
+ * ledger or a network.
  *
  * Each trial runs in a process of its own, with a folder of its own, so that a stage that crashes,
  * hangs or exits costs one trial.
@@ -16,7 +17,7 @@
 #define HARNESS_TIMEOUT_S 120 /* of one trial */
 
 struct harness_request {
-    const char *stage;        /* path of STAGE.so */
+    const char *stage;        /* path of STAGE.so; NULL: the cases are of recipes */
     const char *const *cases; /* folders: a case each, or holding cases */
     size_t n_cases;
     const char *config;  /* file with the options for trials that have no config.json, or NULL */

@@ -37,7 +37,7 @@ static char *scratch_of(const char *folder)
     return path;
 }
 
-static void make_key(struct identity_key *key)
+void play_key(struct identity_key *key)
 {
     key->len = sizeof(test_key) - 1;
     memcpy(key->bytes, test_key, key->len);
@@ -67,7 +67,7 @@ int play_init(struct play *play, const struct play_setup *setup, struct err *err
     play->dicom = dicom_new(&limits, scratch, err);
     if (!play->dicom)
         return -1;
-    make_key(&play->key);
+    play_key(&play->key);
     play->env.plan = play->plan;
     play->env.link = &play->memory.table;
     play->env.key = play->stage->plugin->flags & SENDIT_IDENTIFIERS ? &play->key : NULL;

@@ -47,6 +47,9 @@ struct play {
 int play_init(struct play *play, const struct play_setup *setup, struct err *err);
 void play_fini(struct play *play);
 
+/* The key of all trials. */
+void play_key(struct identity_key *ret_key);
+
 /* The callbacks.  One that the stage left out passes.  `why` is zeroed before. */
 sendit_verdict play_check(struct play *play, struct sendit_why *why);
 sendit_verdict play_open(struct play *play, struct sendit_why *why);

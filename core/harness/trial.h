@@ -26,4 +26,9 @@ struct trial {
 int trial_case(const struct trial *trial, const char *case_folder, bool *ret_updated,
                struct buf *ret_text);
 
+/* Compare what came, with the keys of expect.json, with what that says, or write it there.  `out`
+ * is changed to read as the expectation does. */
+int trial_compare(const struct test_case *tc, json_t *out, bool update, bool *ret_updated,
+                  struct buf *ret_text);
+
 #endif

@@ -109,7 +109,9 @@ def unit_names():
                   for path in glob.glob(os.path.join(ROOT, "tests", "unit", "test_*.c")))
 
 
-# ---- cases of the stages ----
+# ---- cases of the stages and the recipes ----
+
+RECIPES = "filters"  # the folder that they are in
 
 def stage_names():
     return sorted(os.path.basename(os.path.dirname(path))
@@ -117,11 +119,19 @@ def stage_names():
 
 
 def stage_cases(name):
-    """What `sendit test-stage` says about a stage that ships, in TAP."""
+    """What `sendit test-stage` says about a stage that ships."""
+    return tap_cases(name, "test-stage", os.path.join(ASAN, "plugins.d", name + ".so"),
+                     os.path.join(ROOT, "stages", name, "cases"))
+
+
+def recipe_cases(name):
+    """What `sendit test-recipe` says about the recipes that ship."""
+    return tap_cases(name, "test-recipe", os.path.join(ROOT, "filters", "cases"))
+
+
+def tap_cases(name, *command):
     began = time.monotonic()
-    status, output = call([os.path.join(ASAN, "sendit"), "test-stage",
-                           os.path.join(ASAN, "plugins.d", name + ".so"),
-                           os.path.join(ROOT, "stages", name, "cases")], environment(), 900)
+    status, output = call([os.path.join(ASAN, "sendit")] + list(command), environment(), 900)
     cases = []
     for part in re.split(r"^(?=ok |not ok )", output, flags=re.M)[1:]:
         how, case, skip = re.match(r"(ok|not ok) \d+ - ([^\n#]*?)(?: # SKIP ([^\n]*))?(?: #.*)?\n",
@@ -282,6 +292,7 @@ def jobs_for(names, long):
         jobs += [(fuzz_target, (name, seconds)) for name in fuzz_names()]
         jobs += [(unit_program, (name,)) for name in unit_names()]
         jobs += [(stage_cases, (name,)) for name in stage_names()]
+        jobs += [(recipe_cases, (RECIPES,))]
         return jobs + [(check, (None,)) for check in CHECKS.values()]
     for name in names:
         # A unit and a system test may have one name: then both are meant.
@@ -289,10 +300,11 @@ def jobs_for(names, long):
         found += [(unit_program, (name,))] if name in unit_names() else []
         found += [(fuzz_target, (name, seconds))] if name in fuzz_names() else []
         found += [(stage_cases, (name,))] if name in stage_names() else []
+        found += [(recipe_cases, (name,))] if name == RECIPES else []
         found += [(system_file, (name, long))] if name.split(".")[0] in system_names() else []
         if not found:
             print("tests/run: there is no test %s; there are: %s" % (name, " ".join(
-                list(CHECKS) + unit_names() + stage_names() + fuzz_names() + system_names())))
+                list(CHECKS) + unit_names() + stage_names() + [RECIPES] + fuzz_names() + system_names())))
             return None
         jobs += found
     return jobs

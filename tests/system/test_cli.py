@@ -7,8 +7,8 @@ import unittest
 
 import sendit
 
-COMMANDS = ("run", "plan", "check", "stages", "new-stage", "test-stage", "lint", "status", "log",
-            "quarantine", "retry")
+COMMANDS = ("run", "plan", "check", "stages", "new-stage", "test-stage", "test-recipe", "lint",
+            "status", "log", "quarantine", "retry")
 NAME = "WEIDENBACH^ROSA"
 
 

@@ -189,6 +189,12 @@ class Install(sendit.Case):
                 self.assertEqual(status, 0, out + err)
                 self.assertNotIn("warning", out + err)
 
+    def test_cases_of_recipes(self):
+        cases = os.path.join(self.prefix, "share", "sendit", "filters", "cases")
+        status, out, err = self.call(self.sendit, "test-recipe", cases)
+        self.assertEqual(status, 0, out + err)
+        self.assertIn(" 0 failed", out)
+
     def test_new_stage_in_the_tree(self):
         """Built alone and with the whole, and then it ships."""
         self.assertIn("plugins.d/mine.so", sendit.tree(self.in_tree))
