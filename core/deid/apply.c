@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deid/code_table.h"
 #include "deid/codes.h"
 #include "deid/rules.h"
 #include "deid/terms.h"
@@ -57,8 +58,9 @@ struct run {
     int32_t days;
     sendit_result result; /* why the walk was stopped */
     struct traces traces;
-    struct buf text; /* a value in the making */
-    bool in_tree;    /* inside a sequence that loses all text, which stands at tree_depth */
+    struct buf text;  /* a value in the making */
+    const char *note; /* why the element in hand comes out otherwise than its rule says */
+    bool in_tree;     /* inside a sequence that loses all text, which stands at tree_depth */
     uint32_t tree_depth;
 };
 
@@ -70,6 +72,12 @@ struct at {
     char vr_name[4];
     bool known; /* the dictionary has it */
 };
+
+static const char does_not_fit[] = "its value does not fit its VR";
+static const char names_somebody[] = "it names somebody";
+static const char unknown[] = "no dictionary knows it";
+static const char public_code[] = "the code is public";
+static const char loses_text[] = "the sequence loses all text";
 
 static int32_t stop(struct run *run, sendit_result result, const char *code, const char *text)
 {
@@ -98,6 +106,13 @@ static int32_t empty_it(struct run *run, const struct at *at)
         return SENDIT_KEEP;
     run->report.emptied++;
     return SENDIT_EMPTY;
+}
+
+/* The answer, and why it is that one. */
+static int32_t noted(struct run *run, const char *note, int32_t answer)
+{
+    run->note = note;
+    return answer;
 }
 
 static bool is_blank(const struct at *at)
@@ -186,7 +201,7 @@ static int32_t put_uids(struct run *run, struct at *at)
                 (tag == SOP_INSTANCE_UID || tag == STUDY_UID || tag == SERIES_UID))
                 return stop(run, SENDIT_ECORRUPT, "deid.uid",
                             "the UID of its study, series or instance is no UID");
-            return empty_it(run, at);
+            return noted(run, "it is no UID", empty_it(run, at));
         }
         if (result)
             return stop(run, result, "deid.uid", "a UID could not be mapped");
@@ -202,7 +217,7 @@ static int32_t move_dates(struct run *run, const struct at *at)
     run->text.len = 0;
     if (!value_move(at->vr, at->e->value, at->e->length, run->days, &run->text)) {
         run->report.lost_dates++;
-        return empty_it(run, at);
+        return noted(run, "it is no date, or leaves the years 1 to 9999", empty_it(run, at));
     }
     run->report.dates++;
     return run->text.failed ? failed(run, SENDIT_ENOMEM)
@@ -217,11 +232,11 @@ static int32_t keep_age(struct run *run, const struct at *at)
     if (!age.len)
         return SENDIT_KEEP;
     if (!value_age(age, shown))
-        return empty_it(run, at);
+        return noted(run, "it is no age", empty_it(run, at));
     if (age.len == 4 && !memcmp(age.text, shown, 4))
         return SENDIT_KEEP;
     run->report.replaced++;
-    return put(run, at, shown, 4);
+    return noted(run, "over 89 years it is 089Y", put(run, at, shown, 4));
 }
 
 /* Where only known terms stand: is it one, and what stands for any other? */
@@ -277,7 +292,8 @@ static int32_t keep_codes(struct run *run, const struct at *at)
     if (!changed)
         return SENDIT_KEEP;
     run->report.replaced++;
-    return put(run, at, run->text.data, run->text.len);
+    return noted(run, "a value of it is no known term, or names somebody",
+                 put(run, at, run->text.data, run->text.len));
 }
 
 /* AS, CS, DA, DS, IS, TM, UI: what does not look like one is something else. */
@@ -288,15 +304,17 @@ static int32_t keep_string(struct run *run, const struct at *at)
     if (at->vr == VALUE_VR('A', 'S'))
         return keep_age(run, at);
     if (at->e->tag == CHARACTER_SET)
-        return charset_is_known(rest.text, rest.len) ? SENDIT_KEEP : remove_it(run);
+        return charset_is_known(rest.text, rest.len)
+                   ? SENDIT_KEEP
+                   : noted(run, "the character set is not known", remove_it(run));
     if (!terms_of(at->e->tag) && !value_fits(at->vr, at->e->value, at->e->length))
-        return empty_it(run, at);
+        return noted(run, does_not_fit, empty_it(run, at));
     if (at->vr == VALUE_VR('C', 'S'))
         return keep_codes(run, at);
     if (at->vr != VALUE_VR('T', 'M')) /* DS, IS, and a UID of a class */
         while (value_next(&rest, &one))
             if (traces_in_number(&run->traces, one.text, one.len))
-                return empty_it(run, at);
+                return noted(run, names_somebody, empty_it(run, at));
     return SENDIT_KEEP;
 }
 
@@ -316,7 +334,7 @@ static int32_t keep_text(struct run *run, const struct at *at)
     if (!value.len)
         return SENDIT_KEEP;
     if (!value_fits(at->vr, at->e->value, at->e->length))
-        return put_dummy(run, at);
+        return noted(run, does_not_fit, put_dummy(run, at));
     if (needs_decoding(value)) {
         const char *text;
         sendit_result result = dicom_get(at->parent, at->e->tag, &text);
@@ -324,12 +342,12 @@ static int32_t keep_text(struct run *run, const struct at *at)
         if (result == SENDIT_ENOMEM)
             return failed(run, result);
         if (result)
-            return put_dummy(run, at);
+            return noted(run, "it cannot be read in its character set", put_dummy(run, at));
         value = (struct value_span){text, strlen(text)};
     }
     if (traces_in_text(&run->traces, value.text, value.len, 0) ||
         traces_look_like_a_name(value.text, value.len))
-        return put_dummy(run, at);
+        return noted(run, names_somebody, put_dummy(run, at));
     return SENDIT_KEEP;
 }
 
@@ -355,12 +373,12 @@ static int32_t keep_numbers(struct run *run, const struct at *at)
     const char *bytes = at->e->value;
 
     if (!value_fits(at->vr, bytes, at->e->length))
-        return empty_it(run, at);
+        return noted(run, does_not_fit, empty_it(run, at));
     for (size_t i = 0; at->vr == VALUE_VR('A', 'T') && i < at->e->length; i += 4)
         if (!is_plausible_tag(bytes + i))
-            return empty_it(run, at);
+            return noted(run, "it names a tag that nobody knows", empty_it(run, at));
     if (traces_in_bytes(&run->traces, bytes, at->e->length))
-        return empty_it(run, at);
+        return noted(run, names_somebody, empty_it(run, at));
     return SENDIT_KEEP;
 }
 
@@ -388,7 +406,7 @@ static int32_t judge(struct run *run, struct at *at)
     bool dates = run->plan->options & OPTION_MODIFIED_DATES;
 
     if (!at->known)
-        return remove_it(run);
+        return noted(run, unknown, remove_it(run));
     switch (at->vr) {
     case VALUE_VR('P', 'N'):
         return empty_it(run, at);
@@ -437,16 +455,16 @@ static int32_t dummy_text(struct run *run, const struct at *at)
         has_public_code(run, at->parent, &value)) {
         if (at->e->tag == CODE_MEANING) {
             run->report.replaced++;
-            return put(run, at, value, strlen(value));
+            return noted(run, public_code, put(run, at, value, strlen(value)));
         }
         if (!version || value_fits(VALUE_VR('D', 'S'), at->e->value, at->e->length))
-            return SENDIT_KEEP;
+            return noted(run, public_code, SENDIT_KEEP);
     }
     if (at->e->tag == CODE_SCHEME) {
         run->report.replaced++;
-        return put(run, at, SCHEME_OF_OURS, strlen(SCHEME_OF_OURS));
+        return noted(run, loses_text, put(run, at, SCHEME_OF_OURS, strlen(SCHEME_OF_OURS)));
     }
-    return put_dummy(run, at);
+    return noted(run, loses_text, put_dummy(run, at));
 }
 
 /* One item with a code that says nothing, in place of all that were there. */
@@ -488,7 +506,7 @@ static int32_t act_on_sequence(struct run *run, struct at *at, enum action actio
     case ACT_KEEP:
         return SENDIT_KEEP;
     case ACT_JUDGE:
-        return at->known ? SENDIT_KEEP : remove_it(run);
+        return at->known ? SENDIT_KEEP : noted(run, unknown, remove_it(run));
     default:
         return remove_it(run);
     }
@@ -586,25 +604,82 @@ static bool identify(struct at *at)
     return true;
 }
 
-/* What an element meets without recipes. */
-static int32_t by_profile(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e)
+static int32_t meet(struct run *run, struct sendit_dataset *parent, const struct sendit_element *e)
 {
-    struct run *run = ctx;
     struct at at = {.parent = parent, .e = e};
     enum action action;
 
     if (run->in_tree && e->depth <= run->tree_depth)
         run->in_tree = false;
     if (has_no_place(e->tag, e->depth))
-        return remove_it(run);
+        return noted(run, "it has no place in an image that leaves", remove_it(run));
     if (is_pixels(e))
         return SENDIT_KEEP_WHOLE;
     action = plan_action(run->plan, e->tag);
     if (action == ACT_REMOVE)
         return remove_it(run);
     if (!identify(&at) && action != ACT_EMPTY)
-        return remove_it(run);
+        return noted(run, "its VR cannot hold what the dictionary says", remove_it(run));
     return e->value ? act(run, &at, action) : act_on_sequence(run, &at, action);
+}
+
+/* The row of a table that names the element, or a group of them; NULL without. */
+static const struct rule *rule_of(const struct deid_plan *plan, uint32_t tag)
+{
+    uint32_t group = tag >> 16, pattern = 0;
+
+    if (group & 1)
+        pattern = CODE_TABLE_PRIVATE;
+    else if (group >= 0x5000 && group <= 0x50ff)
+        pattern = CODE_TABLE_CURVES;
+    else if (group >= 0x6000 && group <= 0x60ff)
+        pattern = 0x60000000u | (tag & 0xffff);
+    for (size_t i = 0; pattern && i < RULES_PATTERNS; i++)
+        if (plan->patterns[i].tag == pattern)
+            return &plan->patterns[i];
+    return plan_rule(plan, tag);
+}
+
+static void tell(struct run *run, struct sendit_dataset *parent, const struct sendit_element *e)
+{
+    static const char *const words[] = {
+        [ACT_REMOVE] = "removes it",
+        [ACT_EMPTY] = "empties it",
+        [ACT_DUMMY] = "puts a dummy",
+        [ACT_UID] = "puts a new UID",
+        [ACT_MOVE] = "moves the date",
+        [ACT_PATIENT_ID] = "puts the pseudonym",
+        [ACT_KEEP] = "keeps it",
+        [ACT_TREE] = "keeps it, and no text in it",
+        [ACT_ONE_CODE] = "puts one code that says nothing",
+        [ACT_JUDGE] = "no table names it: by its VR",
+    };
+    const struct rule *rule = rule_of(run->plan, e->tag);
+    struct deid_step step = {.rule = words[rule ? rule->action : ACT_JUDGE], .note = run->note};
+
+    if (rule && rule->line) {
+        step.file = rule->beyond ? BEYOND_TABLE : PS315_TABLE;
+        step.line = rule->line;
+    }
+    if (!rule && is_pixels(e))
+        step.rule = "pixel data stays";
+    else if (!rule && has_no_place(e->tag, e->depth))
+        step.rule = words[ACT_REMOVE];
+    if (rule && rule->action == ACT_REMOVE)
+        step.note = NULL; /* the row says enough */
+    run->note = NULL;
+    run->keyed->watch->told(run->keyed->watch->ctx, parent, e, &step);
+}
+
+/* What an element meets without recipes. */
+static int32_t by_profile(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e)
+{
+    struct run *run = ctx;
+    int32_t answer = meet(run, parent, e);
+
+    if (run->keyed->watch)
+        tell(run, parent, e);
+    return answer;
 }
 
 static int32_t visit(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e)
@@ -642,6 +717,17 @@ static sendit_result put_code(struct sendit_dataset *ds, uint32_t tag, const cha
     return result;
 }
 
+static void tell_signed(const struct run *run, uint32_t tag, const char *vr)
+{
+    const struct deid_watch *watch = run->keyed->watch;
+    const struct deid_step step = {.rule = "the profile says what was done"};
+    struct sendit_element e = {.tag = tag};
+
+    memcpy(e.vr, vr, 2);
+    if (watch)
+        watch->told(watch->ctx, NULL, &e, &step);
+}
+
 /* Say in the data set what was done to it; the walk has taken away what others had said. */
 static sendit_result sign(struct run *run, struct sendit_dataset *ds)
 {
@@ -665,6 +751,10 @@ static sendit_result sign(struct run *run, struct sendit_dataset *ds)
         result = dicom_put(ds, IDENTITY_REMOVED, "YES");
     if (!result)
         result = dicom_put(ds, TEMPORAL_MODIFIED, dates ? "MODIFIED" : "REMOVED");
+    tell_signed(run, IDENTITY_REMOVED, "CS");
+    tell_signed(run, METHOD, "LO");
+    tell_signed(run, METHOD_CODES, "SQ");
+    tell_signed(run, TEMPORAL_MODIFIED, "CS");
     return result;
 }
 

@@ -143,6 +143,7 @@ static int read_row(struct reader *r, char *line)
             return refuse(r, "an action is X, Z, D, U, K or C, several with / between, or -");
     if (!row->codes[0])
         return refuse(r, "a row needs an action in its first column");
+    row->line = r->line;
     table->n_rows++;
     return 0;
 }

@@ -37,13 +37,31 @@ bool deid_lets_identity_through(const struct deid_plan *plan);
 /* SHA-256 in hex of all that went into it. */
 const char *deid_digest(const struct deid_plan *plan);
 
-/* What is made with the site key. */
+/* A rule that met an element, for who asks why it came out as it did. */
+struct deid_step {
+    const char *file; /* of a table of filters/, or the path of a recipe; NULL: no line says it */
+    unsigned line;    /* from 1; 0 without a file */
+    const char *rule; /* "empties it", "REPLACE PatientName" */
+    const char *note; /* why it came out otherwise: "it names somebody"; or NULL */
+};
+/* Told of each element that deid_apply() is shown, in the order of the walk, once for each rule
+ * that meets it.  `parent` is NULL for what was not there before and was put at the top level; of
+ * `e` tag, VR and creator are then given.  The value of `e` is not to be looked at: it may be gone.
+ * All of it lives until told() returns. */
+struct deid_watch {
+    void (*told)(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e,
+                 const struct deid_step *step);
+    void *ctx;
+};
+
+/* What is made with the site key, and who watches. */
 struct deid_keyed {
     /* The new UID of an instance, for any original; lives until the next call. */
     sendit_result (*uid)(void *ctx, const char *original, const char **ret_uid);
     /* A UUID for any other text. */
     sendit_result (*uuid)(void *ctx, const char *original, uint8_t ret_uuid[16]);
     void *ctx;
+    const struct deid_watch *watch; /* NULL: nobody, and nothing is paid for it */
 };
 
 /* Edit `ds`, the top level of an object.  On anything but SENDIT_OK `why` says what is wrong, and

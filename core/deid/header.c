@@ -40,8 +40,10 @@ struct header {
     struct found *found; /* by source */
     bool *added;         /* by action: an ADD whose element was there, or was made */
     bool gave_id;
-    uint32_t strip; /* depth of a sequence that stays for what is kept in it alone */
-    char seed[65];  /* SOP Instance UID of the image */
+    uint32_t strip;                /* depth of a sequence that stays for what is kept in it alone */
+    char seed[65];                 /* SOP Instance UID of the image */
+    struct sendit_dataset *parent; /* of the element in hand; NULL: it was not there */
+    const struct sendit_element *shown;
     struct buf text, spare;
     sendit_result result;
 };
@@ -75,6 +77,30 @@ static int32_t stop(struct header *h, sendit_result result, const char *code,
     else
         sendit_because(h->env->why, SENDIT_QUARANTINE, code, "%s", text);
     return SENDIT_STOP;
+}
+
+static void tell(const struct header *h, const struct recipe_place *place, const char *rule,
+                 const char *note)
+{
+    const struct deid_watch *watch = h->env->keyed->watch;
+    const struct deid_step step = {.file = place ? place->file : NULL,
+                                   .line = place ? place->line : 0,
+                                   .rule = rule,
+                                   .note = note};
+
+    if (watch)
+        watch->told(watch->ctx, h->parent, h->shown, &step);
+}
+
+static void tell_action(const struct header *h, const struct recipe_action *action,
+                        const char *note)
+{
+    char rule[120];
+
+    if (!h->env->keyed->watch)
+        return;
+    snprintf(rule, sizeof(rule), "%s %.100s", recipe_verb_name(action->verb), action->field.text);
+    tell(h, &action->place, rule, note);
 }
 
 static int32_t no_memory(struct header *h)
@@ -648,6 +674,11 @@ static int act(struct header *h, const struct recipe_action *action, struct cell
         return -1;
     if (!yes)
         return 0;
+    if (action->verb != VERB_KEEP)
+        tell_action(h, action,
+                    action->verb == VERB_REMOVE && is_protected
+                        ? "gives way to the REPLACE or JITTER of it"
+                        : NULL);
     switch (action->verb) {
     case VERB_ADD:
     case VERB_REPLACE:
@@ -809,8 +840,13 @@ static int look_up(struct header *h, struct sendit_dataset *parent, const struct
 
         if (action->verb == VERB_KEEP && applies(h, action, &cell, ret_kept))
             return -1;
+        if (*ret_kept)
+            tell_action(h, action, NULL);
     }
-    *ret_kept = *ret_kept || keeps_creator(h, e);
+    if (!*ret_kept && keeps_creator(h, e)) {
+        *ret_kept = true;
+        tell(h, NULL, "KEEP of an element in its block", NULL);
+    }
     return 0;
 }
 
@@ -838,6 +874,8 @@ static bool leads_to_kept(const struct header *h)
 /* Of what no action means. */
 static int32_t otherwise(struct header *h, int32_t answer)
 {
+    if (h->recipe->otherwise)
+        tell(h, &h->recipe->otherwise_place, "DEFAULT", NULL);
     if (h->recipe->otherwise == VERB_REMOVE) {
         h->env->report->removed += answer != SENDIT_ERASE;
         return SENDIT_ERASE;
@@ -854,6 +892,7 @@ static int32_t spare_what_is_kept(struct header *h, int32_t answer)
 {
     if ((answer != SENDIT_ERASE && answer != SENDIT_EMPTY) || !leads_to_kept(h))
         return answer;
+    tell(h, NULL, "stays for what a KEEP means in it", NULL);
     if (h->strip == NO_STRIP)
         h->strip = h->spot.depth;
     return SENDIT_KEEP;
@@ -872,6 +911,8 @@ int32_t header_visit(struct header *h, struct sendit_dataset *parent,
     int32_t answer;
     bool kept;
 
+    h->parent = parent;
+    h->shown = e;
     if (!spot_enter(&h->spot, parent, e))
         return stop(h, SENDIT_ECORRUPT, "deid.deep", NULL, "its sequences are nested too deep");
     if (h->strip != NO_STRIP && e->depth <= h->strip)
@@ -888,7 +929,12 @@ int32_t header_visit(struct header *h, struct sendit_dataset *parent,
             return SENDIT_STOP;
         return answer_of(h, &cell, SENDIT_KEEP_WHOLE);
     }
-    answer = h->strip != NO_STRIP ? SENDIT_ERASE : by_profile(h, parent, e);
+    if (h->strip == NO_STRIP) {
+        answer = by_profile(h, parent, e);
+    } else {
+        answer = SENDIT_ERASE;
+        tell(h, NULL, "goes with the sequence around it, but for what a KEEP means", NULL);
+    }
     if (answer == SENDIT_STOP)
         return answer;
     if (!h->n_hits)
@@ -912,9 +958,12 @@ static int add(struct header *h, const struct recipe_action *action)
                         .tag = is_private ? field->tag : field->steps->tag,
                         .creator = field->creator};
     const struct name *name = names_of(h->names, cell.tag);
+    struct sendit_element made = {.tag = cell.tag, .creator = cell.creator};
     const uint32_t *owners;
+    int failed;
 
     set_vr(&cell, name ? name->vr : "ST");
+    memcpy(made.vr, cell.vr_name, sizeof(cell.vr_name));
     h->spot = (struct spot){.tag = cell.tag, .vr = cell.vr, .creator = cell.creator};
     if (selection_find(h->actions, &h->spot, &owners, &h->n_hits))
         return limit(h), -1;
@@ -923,7 +972,11 @@ static int add(struct header *h, const struct recipe_action *action)
         kept = kept || h->recipe->actions[h->hits[i]].verb == VERB_KEEP;
     if (cell.tag == PATIENT_ID)
         h->gave_id = true;
-    if (fold(h, &cell, true, kept))
+    h->parent = NULL;
+    h->shown = &made;
+    failed = fold(h, &cell, true, kept);
+    h->shown = NULL;
+    if (failed)
         return -1;
     if (cell.state == IS_EMPTY) {
         h->text.len = 0;

@@ -8,8 +8,8 @@
 #include "deid/code_table.h"
 #include "dicom/dicom.h"
 
-#define PS315 "ps3.15-2026c.tsv"
-#define BEYOND "beyond-ps3.15.tsv"
+#define PS315 PS315_TABLE
+#define BEYOND BEYOND_TABLE
 
 /* The columns of PS315, in the order of the file. */
 enum { COLUMN_BASIC, COLUMN_PATIENT = 5, COLUMN_MODIFIED_DATES = 7 };
@@ -100,6 +100,14 @@ static bool is_pattern(uint32_t tag)
            tag == CODE_TABLE_OVERLAY_COMMENTS || tag == CODE_TABLE_PRIVATE;
 }
 
+static struct rule make_rule(const struct code_row *row, enum action action, bool beyond)
+{
+    return (struct rule){.tag = row->tag,
+                         .action = (uint8_t)action,
+                         .beyond = beyond,
+                         .line = row->line > UINT16_MAX ? 0 : (uint16_t)row->line};
+}
+
 static int build(struct deid_plan *plan, const struct code_table *ps315,
                  const struct code_table *beyond, struct err *err)
 {
@@ -114,12 +122,12 @@ static int build(struct deid_plan *plan, const struct code_table *ps315,
         if (is_pattern(row->tag)) {
             if (row->codes[COLUMN_BASIC] != CODE_X)
                 return err_set(err, ERR_REFUSED, PS315 ": a pattern can only be removed");
-            patterns++;
+            plan->patterns[patterns++] = make_rule(row, ACT_REMOVE, false);
             continue;
         }
-        plan->rules[plan->n_rules++] = (struct rule){row->tag, (uint8_t)choose(row, plan->options)};
+        plan->rules[plan->n_rules++] = make_rule(row, choose(row, plan->options), false);
     }
-    if (patterns != 4)
+    if (patterns != RULES_PATTERNS)
         return err_set(err, ERR_REFUSED, PS315 ": a pattern is missing; it has four");
     for (size_t i = 0; i < beyond->n_rows; i++) {
         uint32_t tag = beyond->rows[i].tag;
@@ -128,8 +136,8 @@ static int build(struct deid_plan *plan, const struct code_table *ps315,
 
         if (is_pattern(tag) || code & CODE_C || code & (code - 1))
             return err_set(err, ERR_REFUSED, BEYOND ": a row has one tag and one of X Z D U K");
-        plan->rules[plan->n_rules++] = (struct rule){
-            tag, (uint8_t)(is_vr(vr, "SQ") ? of_sequence(tag, code) : of_value(code, vr))};
+        plan->rules[plan->n_rules++] = make_rule(
+            &beyond->rows[i], is_vr(vr, "SQ") ? of_sequence(tag, code) : of_value(code, vr), true);
     }
     qsort(plan->rules, plan->n_rules, sizeof(*plan->rules), compare);
     for (size_t i = 1; i < plan->n_rules; i++)
@@ -214,7 +222,7 @@ out:
     return r;
 }
 
-enum action plan_action(const struct deid_plan *plan, uint32_t tag)
+const struct rule *plan_rule(const struct deid_plan *plan, uint32_t tag)
 {
     size_t from = 0, to = plan->n_rules;
 
@@ -222,11 +230,18 @@ enum action plan_action(const struct deid_plan *plan, uint32_t tag)
         size_t middle = from + (to - from) / 2;
 
         if (plan->rules[middle].tag == tag)
-            return plan->rules[middle].action;
+            return &plan->rules[middle];
         if (plan->rules[middle].tag < tag)
             from = middle + 1;
         else
             to = middle;
     }
-    return ACT_JUDGE;
+    return NULL;
+}
+
+enum action plan_action(const struct deid_plan *plan, uint32_t tag)
+{
+    const struct rule *rule = plan_rule(plan, tag);
+
+    return rule ? (enum action)rule->action : ACT_JUDGE;
 }

@@ -35,15 +35,23 @@ enum {
     OPTION_MODIFIED_DATES = 1 << 1 /* Retain Longitudinal Temporal Information, modified dates */
 };
 
+/* The files that rules come from. */
+#define PS315_TABLE "ps3.15-2026c.tsv"
+#define BEYOND_TABLE "beyond-ps3.15.tsv"
+#define RULES_PATTERNS 4 /* rows of PS315_TABLE that stand for many tags */
+
 struct rule {
     uint32_t tag;
     uint8_t action; /* enum action */
+    bool beyond;    /* of BEYOND_TABLE, else of PS315_TABLE */
+    uint16_t line;  /* in there, from 1; 0 if it has more digits than these bits */
 };
 
 struct deid_plan {
     bool has_profile;
     struct rule *rules; /* sorted by tag */
     size_t n_rules;
+    struct rule patterns[RULES_PATTERNS]; /* CODE_TABLE_CURVES and the like */
     unsigned options;
     struct names *names;   /* what follows is NULL without recipes */
     struct recipe *recipe; /* all of them, merged */
@@ -56,7 +64,9 @@ struct deid_plan {
 int profile_build(struct deid_plan *plan, const char *const *profiles, const char *filters,
                   struct digest *digest, struct err *err);
 
-/* ACT_JUDGE for a tag that no rule names.  Groups that go whole are not in the rules. */
+/* NULL for a tag that no rule names, groups that go whole among them. */
+const struct rule *plan_rule(const struct deid_plan *plan, uint32_t tag);
+/* ACT_JUDGE without a rule. */
 enum action plan_action(const struct deid_plan *plan, uint32_t tag);
 
 #endif

@@ -764,3 +764,34 @@ sendit_result dicom_walk(struct sendit_dataset *ds, sendit_visit_fn *visit, void
         object->born.clear();
     return result;
 }
+
+size_t dicom_items(struct sendit_dataset *ds, uint32_t tag)
+{
+    DcmElement *element = ds->object->broken ? nullptr : find_element(ds, tag);
+
+    return element && is_sequence(element) ? static_cast<DcmSequenceOfItems *>(element)->card() : 0;
+}
+
+sendit_result dicom_walk_meta(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx)
+{
+    return guarded([&]() -> sendit_result {
+        DcmItem *meta = ds->parent ? nullptr : meta_group(ds->object);
+
+        for (DcmObject *o = meta ? meta->nextInContainer(nullptr) : nullptr; o;
+             o = meta->nextInContainer(o)) {
+            auto *element = static_cast<DcmElement *>(o);
+            struct sendit_element shown = {};
+            size_t length = 0;
+
+            if (is_sequence(element))
+                continue; /* there is none in group 0002 */
+            shown.tag = tag_of(element);
+            vr_name(element, shown.vr);
+            shown.value = raw_value(element, &length);
+            shown.length = length;
+            if (visit(ctx, ds, &shown) == SENDIT_STOP)
+                return SENDIT_ESTOPPED;
+        }
+        return SENDIT_OK;
+    });
+}

@@ -121,9 +121,14 @@ struct sendit_dataset *dicom_nested(struct sendit_dataset *ds, uint32_t tag, siz
 size_t dicom_index(const struct sendit_dataset *item);
 sendit_result dicom_append(struct sendit_dataset *ds, uint32_t tag,
                            struct sendit_dataset **ret_item);
+/* How many items the sequence has; 0 if it is none. */
+size_t dicom_items(struct sendit_dataset *ds, uint32_t tag);
 /* A visitor may get(), bytes() and put() the element that it is shown, through `parent`, in
  * constant time. */
 sendit_result dicom_walk(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx);
+/* Shows the elements of group 0002 as the file came with them, if it did; `ds` is the top level.
+ * They can be looked at, not edited: any answer but SENDIT_STOP goes on. */
+sendit_result dicom_walk_meta(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx);
 sendit_result dicom_json(struct sendit_dataset *ds, const char **ret_json);
 
 /* ---- sendit_pixels ---- */

@@ -252,13 +252,14 @@ static sendit_result apply(const struct sendit_deid_plan *plan, struct sendit_da
 {
     struct host *host = plan ? table_enter(&plan->host->host) : NULL;
     struct sendit_report report = {0};
-    const struct deid_keyed keyed = {.uid = host_uid, .uuid = host_uuid, .ctx = host};
+    struct deid_keyed keyed = {.uid = host_uid, .uuid = host_uuid, .ctx = host};
     struct sendit_why unread = {0};
     const void *copy;
     sendit_result r;
 
     if (!host)
         return SENDIT_EINVAL;
+    keyed.watch = host->env->watch;
     if (!why)
         why = &unread;
     if (!(host->stage->plugin->flags & SENDIT_MUTATES)) {

@@ -64,6 +64,8 @@ struct host_link {
     int64_t (*now_ms)(void *ctx);
 };
 
+struct deid_watch; /* deid/deid.h */
+
 /* What the stages of one worker share. */
 struct host_env {
     const struct plan *plan;
@@ -79,6 +81,7 @@ struct host_env {
     uint32_t http_stall_s;          /* 0: HTTP_STALL_S; tests do not wait that long */
     struct dicom *dicom;            /* that has the kept files; NULL in check() */
     struct dicom_object *object;    /* of the item in hand */
+    const struct deid_watch *watch; /* told what deid.apply does; NULL but in `sendit diff` */
     struct map facts;               /* of the batch in hand: "ITEM\nKEY" */
     struct map pending;             /* of the item in hand, until its PASS: "KEY" */
     struct map items; /* ids that came in this attempt, and whether their facts are "held" */

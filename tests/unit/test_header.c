@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/file.h"
 #include "deid/deid.h"
 #include "deid/identity.h"
@@ -74,7 +75,7 @@ static sendit_result make_uuid(void *ctx, const char *original, uint8_t ret_uuid
     return identity_uuid(&key, original, ret_uuid) ? SENDIT_EINVAL : SENDIT_OK;
 }
 
-static const struct deid_keyed keyed = {.uid = map_uid, .uuid = make_uuid};
+static struct deid_keyed keyed = {.uid = map_uid, .uuid = make_uuid};
 
 static void open_item(struct maker *m, uint32_t tag)
 {
@@ -754,6 +755,76 @@ static int tear_down(void **state)
     return rmdir(folder);
 }
 
+/* ---- who is told ---- */
+
+/* "00100010.0 deid.recipe:3 REPLACE PatientName\n" */
+static void write_down(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e,
+                       const struct deid_step *step)
+{
+    const char *slash = step->file ? strrchr(step->file, '/') : NULL;
+
+    buf_printf(ctx, "%08x.%u%s ", e->tag, e->depth, parent ? "" : "+");
+    if (step->file)
+        buf_printf(ctx, "%s:%u ", slash ? slash + 1 : step->file, step->line);
+    buf_printf(ctx, "%s%s%s\n", step->rule, step->note ? " / " : "", step->note ? step->note : "");
+}
+
+static void assert_told(const struct buf *told, const char *line)
+{
+    char wanted[200];
+
+    snprintf(wanted, sizeof(wanted), "%s\n", line);
+    if (!strstr(told->data, wanted))
+        fail_msg("nobody was told \"%s\", but\n%s", line, told->data);
+}
+
+static void watch(struct buf *told, const char *const *profiles, const char *text)
+{
+    const struct deid_watch who = {.told = write_down, .ctx = told};
+    struct trip t;
+
+    keyed.watch = &who;
+    run(&t, profiles, text);
+    keyed.watch = NULL;
+    end(&t);
+}
+
+/* Each rule that meets an element, and where it stands. */
+static void test_watch(void **state)
+{
+    struct buf told = {0};
+
+    (void)state;
+    watch(&told, NULL,
+          H "REPLACE PatientName NEW\nKEEP PatientID\nREMOVE StudyDate\nJITTER StudyDate 1\n"
+            "BLANK Modality\nADD InstitutionName X\nKEEP (0033,\"MITRA X: 1.0\",1E)\n"
+            "REMOVE RequestAttributesSequence\n"
+            "KEEP RequestAttributesSequence__ScheduledProcedureStepID\nDEFAULT REMOVE\n");
+    assert_told(&told, "00100010.0 deid.recipe:3 REPLACE PatientName");
+    assert_told(&told, "00100020.0 deid.recipe:4 KEEP PatientID");
+    assert_told(&told, "00080020.0 deid.recipe:5 REMOVE StudyDate / gives way to the REPLACE or "
+                       "JITTER of it");
+    assert_told(&told, "00080020.0 deid.recipe:6 JITTER StudyDate");
+    assert_told(&told, "00080060.0 deid.recipe:7 BLANK Modality");
+    assert_told(&told, "00080080.0+ deid.recipe:8 ADD InstitutionName");
+    assert_told(&told, "0033101e.0 deid.recipe:9 KEEP (0033,\"MITRA X: 1.0\",1E)");
+    assert_told(&told, "00330010.0 KEEP of an element in its block");
+    assert_told(&told, "00400275.0 deid.recipe:10 REMOVE RequestAttributesSequence");
+    assert_told(&told, "00400275.0 stays for what a KEEP means in it");
+    assert_told(&told, "00400007.1 goes with the sequence around it, but for what a KEEP means");
+    assert_told(&told, "00400009.1 deid.recipe:11 KEEP RequestAttributesSequence__"
+                       "ScheduledProcedureStepID");
+    assert_told(&told, "00080030.0 deid.recipe:12 DEFAULT");
+    told.len = 0;
+    watch(&told, basic, H "REPLACE PatientName NEW\n");
+    assert_told(&told, "00100010.0 ps3.15-2026c.tsv:75 empties it");
+    assert_told(&told, "00100010.0 deid.recipe:3 REPLACE PatientName");
+    assert_told(&told, "00330010.0 ps3.15-2026c.tsv:659 removes it");
+    assert_told(&told, "00280010.0 no table names it: by its VR");
+    assert_told(&told, "00120062.0+ the profile says what was done");
+    buf_fini(&told);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -763,7 +834,7 @@ int main(void)
         cmocka_unit_test(test_given),       cmocka_unit_test(test_dates),
         cmocka_unit_test(test_functions),   cmocka_unit_test(test_failures),
         cmocka_unit_test(test_default),     cmocka_unit_test(test_profile),
-        cmocka_unit_test(test_brings_back),
+        cmocka_unit_test(test_brings_back), cmocka_unit_test(test_watch),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
