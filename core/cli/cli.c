@@ -29,8 +29,8 @@
 
 const struct cli_command *const cli_commands[] = {
     &cli_run,        &cli_plan,        &cli_check, &cli_stages, &cli_new_stage,
-    &cli_test_stage, &cli_test_recipe, &cli_lint,  &cli_status, &cli_log,
-    &cli_quarantine, &cli_retry,       NULL,
+    &cli_test_stage, &cli_test_recipe, &cli_lint,  &cli_diff,   &cli_status,
+    &cli_log,        &cli_quarantine,  &cli_retry, NULL,
 };
 
 /* ---- errors ---- */

@@ -39,6 +39,9 @@ struct cli {
     size_t n_profiles, n_ignores;
     const char *corpus;
     bool print;
+    /* Of `sendit diff`: --show-originals, --html, --output FILE. */
+    bool originals, html;
+    const char *output;
     bool paths;  /* --paths: show names of files, to the owner of the state folder */
     int verbose; /* -v counts up, -q down */
     char **args; /* what is left, ended by NULL */
@@ -56,7 +59,8 @@ enum {
     CLI_VOUCH = 1 << 5,
     CLI_TEST = 1 << 6,
     CLI_LINT = 1 << 7,
-    CLI_UPDATE = 1 << 8
+    CLI_UPDATE = 1 << 8,
+    CLI_DIFF = 1 << 9
 };
 
 struct cli_command {
@@ -73,7 +77,8 @@ struct cli_command {
 
 /* One per file core/cli/NAME.c; all stand in cli_commands[], in the order of `sendit --help`. */
 extern const struct cli_command cli_run, cli_plan, cli_check, cli_stages, cli_new_stage,
-    cli_test_stage, cli_test_recipe, cli_lint, cli_status, cli_log, cli_quarantine, cli_retry;
+    cli_test_stage, cli_test_recipe, cli_lint, cli_diff, cli_status, cli_log, cli_quarantine,
+    cli_retry;
 extern const struct cli_command *const cli_commands[];
 
 /* Parse and run: what main() returns. */

@@ -22,6 +22,10 @@ const struct cli_option cli_options[] = {
      "answer for a label that the holding stage grants; may stand several times"},
     {0, "paths", NULL, CLI_PATHS, "show paths of originals, to the owner of the state folder"},
     {0, "schema", NULL, CLI_SCHEMA, "print the JSON Schema of pipeline.json, for editors"},
+    {'o', "output", "FILE", CLI_DIFF,
+     "write the answer there, for its owner only; a file that is there stays"},
+    {0, "html", NULL, CLI_DIFF, "answer in one file of HTML"},
+    {0, "show-originals", NULL, CLI_DIFF, "show values of the original: they name patients"},
     {0, "config", "FILE", CLI_TEST, "the options of what is tried without a case of its own"},
     {0, "update", NULL, CLI_UPDATE, "write what was found into expect.json"},
     {0, "gdb", NULL, CLI_TEST, "run one case in the debugger"},
@@ -108,6 +112,12 @@ static int apply(struct parse *parse, const struct cli_option *option, const cha
         cli->vouches[cli->n_vouches++] = value;
     else if (!strcmp(option->name, "paths"))
         cli->paths = true;
+    else if (!strcmp(option->name, "output"))
+        cli->output = value;
+    else if (!strcmp(option->name, "html"))
+        cli->html = true;
+    else if (!strcmp(option->name, "show-originals"))
+        cli->originals = true;
     else if (!strcmp(option->name, "config"))
         cli->config = value;
     else if (!strcmp(option->name, "profile"))

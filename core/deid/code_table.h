@@ -36,7 +36,7 @@ enum {
 
 struct code_row {
     uint32_t tag;
-    unsigned line; /* of the file, from 1 */
+    unsigned line;                       /* of the file, from 1 */
     uint8_t codes[CODE_TABLE_MAX_CODES]; /* CODE_ bits by column, 0 for "-" */
 };
 struct code_table {

@@ -7,7 +7,7 @@ import unittest
 
 import sendit
 
-COMMANDS = ("run", "plan", "check", "stages", "new-stage", "test-stage", "test-recipe", "lint",
+COMMANDS = ("run", "plan", "check", "stages", "new-stage", "test-stage", "test-recipe", "lint", "diff",
             "status", "log", "quarantine", "retry")
 NAME = "WEIDENBACH^ROSA"
 

@@ -7,19 +7,12 @@ anew for each run by `npm ci`; where npm is not there, or no registry in reach, 
 import copy
 import json
 import os
-import re
 import shutil
 import subprocess
-import tempfile
 import unittest
 
+import npm
 import sendit
-
-JUDGE = os.path.join(sendit.ROOT, "tests", "schema")
-# What npm says where it has no way out.
-OFFLINE = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|"
-                     r"ENETUNREACH|ENOTCACHED|ERR_SOCKET_TIMEOUT|E40[37]|E50[234]|"
-                     r"[Nn]etwork|only-if-cached")
 
 # (what is wrong, how it comes to be); a key None is taken away.
 BAD = [
@@ -74,26 +67,7 @@ GOOD = [
 class Schema(sendit.Case):
     @classmethod
     def setUpClass(cls):
-        if not shutil.which("npm") or not shutil.which("node"):
-            raise unittest.SkipTest("npm is not installed")
-        cls.judge = tempfile.mkdtemp(prefix="sendit-schema-")
-        cls.addClassCleanup(shutil.rmtree, cls.judge, ignore_errors=True)
-        for name in os.listdir(JUDGE):
-            if name != "node_modules":
-                shutil.copy(os.path.join(JUDGE, name), cls.judge)
-        try:
-            done = subprocess.run(
-                ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline",
-                 "--fetch-retries=0", "--fetch-timeout=20000"], cwd=cls.judge, timeout=120,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                check=False)
-        except subprocess.TimeoutExpired:
-            raise unittest.SkipTest("npm reaches no registry: no answer in two minutes")
-        if done.returncode:
-            said = done.stdout.decode(errors="replace")
-            if OFFLINE.search(said):
-                raise unittest.SkipTest("npm reaches no registry")
-            raise AssertionError("npm ci: " + said)
+        cls.judge = npm.install(cls, "schema")
 
     def setUp(self):
         super().setUp()

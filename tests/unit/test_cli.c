@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "cli/options.h"
 #include "cli/page.h"
 #include "cli/stage_words.h"
@@ -357,11 +358,14 @@ static void test_pages(void **state)
         for (const struct cli_option *option = cli_options; option->name; option++) {
             bool shown = option->help && !(option->takes & ~(*at)->takes);
             char word[40];
+            struct buf escaped = {0};
 
             snprintf(word, sizeof(word), "--%s", option->name);
             assert_int_equal(strstr(help, word) != NULL, shown);
-            snprintf(word, sizeof(word), "\\-\\-%s", option->name);
-            assert_int_equal(strstr(man, word) != NULL, shown);
+            for (const char *at_word = word; *at_word; at_word++)
+                buf_add(&escaped, *at_word == '-' ? "\\-" : at_word, *at_word == '-' ? 2 : 1);
+            assert_int_equal(strstr(man, escaped.data) != NULL, shown);
+            buf_fini(&escaped);
         }
         for (char *line; (line = strsep(&rest, "\n"));) {
             const char *const *request = requests;
