@@ -95,6 +95,14 @@ static void look_at_whitelist(struct lint *lint, const struct recipe_label *labe
             label->name);
 }
 
+static void look_at_boxes(struct lint *lint, const struct recipe_label *label)
+{
+    if (label->n_boxes)
+        lint_say(lint, LINT_DEAD_RULE, label->boxes[0].place, "the boxes in a greylist",
+                 "coordinates in a whitelist do nothing: what LABEL %.80s passes is not blanked",
+                 label->name);
+}
+
 /* ---- several criteria ---- */
 
 static void look_at_criteria(struct lint *lint, const struct recipe_label *label)
@@ -185,7 +193,10 @@ static void look_for_shadows(struct lint *lint, struct trial *trial, const struc
         for (size_t k = 0; k < i; k++) {
             const struct ranked *one = &labels[i], *first = &labels[k];
 
-            if (first->fields & ~one->fields)
+            /* boxes of all that hold are blanked, whoever decides; but of what a whitelist passes
+             */
+            if (first->fields & ~one->fields ||
+                (one->label->n_boxes && first->group->kind != GROUP_WHITE))
                 continue;
             if (++pairs > MAX_PAIRS) {
                 lint->cut = true;
@@ -223,6 +234,8 @@ void lint_labels(struct lint *lint)
         const struct recipe_label *label = labels[i].label;
 
         look_at_criteria(lint, label);
+        if (labels[i].group->kind == GROUP_WHITE)
+            look_at_boxes(lint, label);
         lint_their_label(lint, label);
         trial.logic.n = 0;
         if (!logic_take(&trial.logic, label, &trial.view))

@@ -217,5 +217,107 @@ class Shipped(unittest.TestCase):
                                     for _, about in all_of_it))
 
 
+THEIRS = os.path.join(sendit.SHARED, "recipes")
+
+
+@unittest.skipUnless(os.path.isdir(THEIRS), "../shared/recipes is not beside the tree")
+class Theirs(sendit.Case):
+    """pydicom/deid's own recipes: the verdicts that our semantics give them."""
+
+    # recipe, what the image is, group and LABEL (None: no LABEL holds)
+    IMAGES = (
+        ("deid.dicom", {}, None, None),
+        ("deid.dicom", {"BurnedInAnnotation": "YES"}, "blacklist", "Burned In Annotation"),
+        ("deid.dicom", {"BurnedInAnnotation": "NO"}, "whitelist", "Marked as Clean Catch All"),
+        # the whitelist is asked first, whatever else is true of it
+        ("deid.dicom", {"BurnedInAnnotation": "NO", "ImageType": ["DERIVED", "SECONDARY"]},
+         "whitelist", "Marked as Clean Catch All"),
+        ("deid.dicom", {"ManufacturerModelName": "Sensation 64"}, "whitelist",
+         "CT Siemens Sensation 64 Catch-all"),
+        ("deid.dicom", {"ImageType": ["DERIVED", "SECONDARY"]}, "blacklist",
+         "Any Scanned Document or Secondary Save"),
+        ("deid.dicom", {"Modality": "OT"}, "blacklist", "Any Scanned Document or Secondary Save"),
+        ("deid.dicom", {"ImageType": ["ORIGINAL", "PRIMARY", "DEMOGRAPHICDATA"]}, "blacklist",
+         "Any DEMOGRAPHICDATA, INVALID"),
+        ("deid.dicom", {"ImageType": None}, "blacklist",
+         "Stanford Blacklist Missing ImageType"),
+        ("deid.dicom", {"ImageType": ""}, "blacklist", "Stanford Blacklist Missing ImageType"),
+        ("deid.dicom", {"ImageType": ["DERIVED", "PRIMARY"]}, "blacklist",
+         "Stanford Blacklist secondary or derived catchall"),
+        ("deid.dicom", {"SeriesDescription": "Dose Report"}, "blacklist",
+         "Stanford Blacklist Dose Report or External"),
+        ("deid.dicom", {"SeriesDescription": "saved state"}, "blacklist", "Burned In Annotation"),
+        ("deid.dicom", {"Manufacturer": "ADAC", "Modality": "NM", "Rows": 832, "Columns": 1024},
+         "greylist", "ADAC"),
+        ("deid.dicom", {"Manufacturer": None, "Modality": "US", "ImageType": ["DERIVED", "PRIMARY"]},
+         "greylist", "Stanford Med Reconstruction"),
+        ("deid.dicom.xray.chest", {}, None, None),
+        ("deid.dicom.xray.chest", {"Modality": "DX", "StudyDescription": "CHEST"}, "whitelist",
+         "Matt Lungren CHEST"),
+        ("deid.dicom.xray.chest", {"Modality": "DX", "BodyPartExamined": "CHEST"}, "whitelist",
+         "Matt Lungren CHEST"),
+        ("deid.dicom.xray.chest", {"StudyDescription": "DX CHEST"}, "whitelist",
+         "Matt Lungren CHEST"),
+        ("deid.dicom.xray.chest", {"Modality": "DX"}, None, None),
+        ("deid.dicom.xray.chest", {"StudyDescription": "CHEST"}, None, None),
+        ("deid.dicom.xray.chest", {"Modality": "RF"}, "blacklist",
+         "Matt Lungren Only Accept X-ray"),
+        ("deid.dicom.xray.chest", {"Modality": "DX", "StudyDescription": "HAND"}, "blacklist",
+         "Matt Lungren Filter Known notChest"),
+        ("deid.dicom.xray.chest", {"Modality": "DX", "BodyPartExamined": "KNEE"}, "blacklist",
+         "Matt Lungren Filter Known notChest"),
+        ("deid.dicom.ultrasound", {}, "greylist", "Blank Image"),
+        ("deid.dicom.ultrasound", {"BurnedInAnnotation": "NO"}, "whitelist",
+         "Marked as Clean Catch All"),
+    )
+
+    def test_verdicts(self):
+        for i, (recipe, attributes, _, _) in enumerate(self.IMAGES):
+            folder = self.site.path("cases", "%02d" % i)
+            sendit.save(sendit.make_image(**attributes), os.path.join(folder, "in.dcm"))
+            with open(os.path.join(THEIRS, recipe), encoding="utf-8") as file:
+                text = file.read().split("%header")[0]  # var:item_timestamp, which nobody gives
+            with open(os.path.join(folder, "recipe"), "w", encoding="utf-8") as file:
+                file.write(text)
+        self.run_sendit("test-recipe", "cases", "--update")
+        for i, (recipe, attributes, group, label) in enumerate(self.IMAGES):
+            with self.subTest(recipe=recipe, attributes=attributes):
+                with open(self.site.path("cases", "%02d" % i, "expect.json")) as file:
+                    found = json.load(file)
+                self.assertEqual(found.get("facts", {}).get("deid.label"), label, found)
+                self.assertEqual(found.get("facts", {}).get("deid.group"), group)
+                self.assertEqual(found["verdict"],
+                                 "PASS" if group in (None, "whitelist") else "QUARANTINE")
+
+    def test_a_run_refuses_what_nobody_gives(self):
+        for recipe in ("deid.dicom", "deid.dicom.ultrasound"):
+            stages = self.site.stages()
+            entry = next(one for one in stages if one["use"] == "local-anonymizer")
+            entry.setdefault("config", {})["recipes"] = [os.path.join(THEIRS, recipe)]
+            self.site.write_pipeline(stages=stages)
+            for command in ("run", "plan", "check"):
+                self.assertIn("_timestamp", self.run_sendit(command, expect=3).err)
+
+    def test_the_table_of_what_is_otherwise(self):
+        """filters/README.md names each LABEL of which the linter says so, and no other."""
+        with open(os.path.join(FILTERS, "README.md"), encoding="utf-8") as file:
+            table = re.search(r"<!-- theirs -->(.*?)<!-- end -->", file.read(), re.S).group(1)
+        told = {(recipe, label) for recipe, label
+                in re.findall(r"^\| `(deid[\w.]+)` \| ([^|]+?) \|", table, re.M)}
+        found = set()
+        for recipe in sorted(os.listdir(THEIRS)):
+            if not recipe.startswith("deid."):
+                continue
+            path = os.path.join(THEIRS, recipe)
+            with open(path, encoding="utf-8") as file:
+                lines = file.read().splitlines()
+            for one in self.run_sendit("lint", path, "--json", expect=1).json["findings"]:
+                above = [line for line in lines[:one["line"]] if line[:1] == "%" or
+                         line.startswith("LABEL")]
+                if one["code"].startswith("deid-") and above[-1].startswith("LABEL"):
+                    found.add((recipe, above[-1][len("LABEL "):].split(" #")[0].strip()))
+        self.assertEqual(told, found)
+
+
 if __name__ == "__main__":
     unittest.main()
