@@ -67,8 +67,11 @@ static int read_recipes(struct job *job, struct err *err)
             if (!strcmp(job->sources[k].file, source->file))
                 return err_set(err, ERR_USAGE, "the recipe \"%s\" stands twice", source->file);
         if (file_read(source->file, RECIPE_MAX_BYTES, &text, &source->len))
-            return err_set(err, ERR_REFUSED, "the recipe \"%s\" cannot be read: %s", source->file,
-                           errno == EFBIG ? "it is too large" : strerror(errno));
+            return errno == EFBIG
+                       ? err_set(err, ERR_REFUSED, "%s: a recipe has up to %u bytes", source->file,
+                                 RECIPE_MAX_BYTES)
+                       : err_set(err, ERR_REFUSED, "the recipe \"%s\" cannot be read: %s",
+                                 source->file, strerror(errno));
         source->text = text;
     }
     return 0;
