@@ -380,11 +380,14 @@ static int parse_split(struct parser *p, struct recipe_entry *entry)
         return -1;
     for (at = rest.at, end = rest.at + rest.len; at < end;) {
         const char *next = memchr(at, ';', (size_t)(end - at));
-        struct word pair = {at, (size_t)((next ? next : end) - at)}, value;
+        struct word pair = {at, (size_t)((next ? next : end) - at)}, value = {"", 0};
         int32_t number;
 
         at = next ? next + 1 : end;
-        value = starts_with(pair, "by=") ? behind(pair, "by=") : behind(pair, "minlength=");
+        if (starts_with(pair, "by="))
+            value = behind(pair, "by=");
+        else if (starts_with(pair, "minlength="))
+            value = behind(pair, "minlength=");
         if (value.len > 1 && (value.at[0] == '\'' || value.at[0] == '"') &&
             value.at[value.len - 1] == value.at[0])
             value = (struct word){value.at + 1, value.len - 2};

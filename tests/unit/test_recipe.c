@@ -165,6 +165,7 @@ static void test_refused(void **state)
         {F "%fields a\nFIELD\n", "r:3:6: ", "FIELD needs a field"},
         {F "%fields a\nFIELD PatientID x\n", "r:3:17: ", "takes nothing behind it"},
         {F "%fields a\nFIELD fields:a\n", "r:3:7: ", "cannot be made of another one"},
+        {F "%values a\nSPLIT PatientName id\n", "r:3:19: ", "by=TEXT"},
         {F "%values a\nSPLIT PatientName splitval=x\n", "r:3:19: ", "by=TEXT"},
         {F "%values a\nSPLIT PatientName by=\n", "r:3:19: ", "by=TEXT"},
         {F "%values a\nSPLIT PatientName minlength=0\n", "r:3:19: ", "by=TEXT"},
