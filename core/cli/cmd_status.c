@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/table.h"
 #include "ledger/ledger.h"
+#include "run/run.h"
 
 #define SHOWN 40   /* batches in the table without -v */
 #define WAITING 20 /* of those in QUEUE, how many are asked why */
@@ -214,6 +215,35 @@ static int print_why(struct view *view, struct ledger *ledger, struct err *err)
     return result;
 }
 
+/* A service that does not answer holds up all that is in QUEUE. */
+static int print_away(struct ledger *ledger, struct err *err)
+{
+    char since[32], until[32];
+    struct run_away away;
+    int result = run_away(ledger, &away, err);
+
+    if (!result)
+        printf("\nwaits for what \"%s\" asks, since %s: %s (%s); no try before %s\n", away.stage,
+               cli_time(away.since_ms, since), away.text, away.code,
+               cli_time(away.until_ms, until));
+    return result < 0 ? -1 : 0;
+}
+
+static int add_away(struct ledger *ledger, json_t **ret_away, struct err *err)
+{
+    struct run_away away;
+    int result = run_away(ledger, &away, err);
+
+    if (result < 0)
+        return -1;
+    *ret_away = result
+                    ? json_null()
+                    : json_pack("{s:s, s:s, s:s, s:I, s:I}", "stage", away.stage, "code", away.code,
+                                "text", away.text, "since_ms", (json_int_t)away.since_ms,
+                                "until_ms", (json_int_t)away.until_ms);
+    return 0;
+}
+
 static void print_waiting(const struct view *view, const struct ledger_counts *totals)
 {
     const uint64_t *n = view->states;
@@ -272,7 +302,7 @@ static int add_reason_json(void *ctx, int state, const char *stage, const char *
 static int answer_json(struct view *view, struct ledger *ledger, const char *state,
                        const struct ledger_counts *totals, struct err *err)
 {
-    json_t *batches = json_array(), *reasons = json_array(), *waits = json_array();
+    json_t *batches = json_array(), *reasons = json_array(), *waits = json_array(), *away = NULL;
     int result;
 
     view->array = batches;
@@ -283,11 +313,15 @@ static int answer_json(struct view *view, struct ledger *ledger, const char *sta
     view->array = waits;
     if (!result)
         result = ask_why(view, ledger, err);
-    if (!result && (view->failed ||
-                    cli_answer(json_pack("{s:o, s:o, s:O, s:O, s:O}", "state", cli_json_text(state),
-                                         "totals", counts_json(totals), "reasons", reasons, "waits",
-                                         waits, "batches", batches))))
+    if (!result)
+        result = add_away(ledger, &away, err);
+    if (!result &&
+        (view->failed ||
+         cli_answer(json_pack("{s:o, s:o, s:O, s:O, s:O, s:O}", "state", cli_json_text(state),
+                              "totals", counts_json(totals), "reasons", reasons, "away", away,
+                              "waits", waits, "batches", batches))))
         result = err_set(err, ERR_PLACE, "no memory");
+    json_decref(away);
     json_decref(batches);
     json_decref(reasons);
     json_decref(waits);
@@ -313,7 +347,7 @@ static int answer(const struct cli *cli, struct ledger *ledger, const char *stat
         return 0;
     }
     if (print_batches(&view, ledger, &totals, err) || print_reasons(&view, ledger, err) ||
-        print_why(&view, ledger, err))
+        print_why(&view, ledger, err) || print_away(ledger, err))
         return -1;
     print_waiting(&view, &totals);
     return 0;
@@ -340,7 +374,9 @@ const struct cli_command cli_status = {
     .help =
         "Shows the batches that the ledger knows, also while a run goes on. In each line, as in\n"
         "the total, found = stored + quarantined + failed + ignored + waiting. Below: why images\n"
-        "were held, failed or ignored, and what waits.\n"
+        "were held, failed or ignored, and what waits; where a service does not answer, since "
+        "when\n"
+        "it is waited for, and when it is asked again.\n"
         "\n"
         "  QUEUE         waits for a run\n"
         "  PROCESSING    a worker has it\n"

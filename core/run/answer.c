@@ -205,6 +205,7 @@ static void passed(struct supervisor *sv, struct slot *slot, struct wire_msg *ms
     sv->done++;
     slot->passed++;
     sv->faults = 0;
+    away_is_over(sv, slot);
     if (!msg->bad && ledger_item_passed(sv->ledger, &item, sv->err))
         supervisor_broke(sv);
 }
@@ -383,6 +384,7 @@ static void finished(struct supervisor *sv, struct slot *slot)
     int state = sv->options->plan->dry ? ITEM_CHECKED : ITEM_STORED;
     struct ledger_batch now;
 
+    away_is_over(sv, slot);
     if (ledger_items_settle(sv->ledger, slot->batch.id, state, sv->err) ||
         ledger_batch_get(sv->ledger, slot->batch.id, &now, sv->err)) {
         supervisor_broke(sv);
@@ -409,6 +411,7 @@ static void stopped(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     const char *said = *text ? text : "The stage did not say why.";
     struct log_who who = {stage, slot->batch.id, NULL};
 
+    away_is_over(sv, slot);
     /* A place ends the run, whose last word it is: it is not said twice. */
     if (!run_is_place(code))
         log_event(LOG_ERROR, &who, code, "%s", said);
@@ -458,8 +461,15 @@ static void timed_out(struct supervisor *sv, struct slot *slot, const char *stag
 static void gave_up(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
 {
     const char *stage = wire_str(msg), *code = wire_str(msg), *text = wire_str(msg);
+    bool is_over = wire_u64(msg) != 0, is_away = wire_u64(msg) != 0;
+    struct sendit_why why = {.retry_after_s = (uint32_t)wire_u64(msg)};
 
-    if (wire_u64(msg))
+    snprintf(why.code, sizeof(why.code), "%s", code);
+    snprintf(why.text, sizeof(why.text), "%s", *text ? text : code);
+    if (is_away && ledger_message(sv->ledger, slot->batch.id, "", LOG_WARN, stage, why.code,
+                                  why.text, sv->err))
+        supervisor_broke(sv);
+    if (is_over || (is_away && !away_may_wait(sv, slot, &why, stage)))
         timed_out(sv, slot, stage, code, text);
     else
         pool_release(sv, slot);
@@ -577,6 +587,8 @@ static void give_locks(struct supervisor *sv)
             continue;
         memcpy(slot->lock, slot->waits_for, sizeof(slot->lock));
         slot->waits_for[0] = '\0';
+        /* it waited for another: no stage hung */
+        atomic_store(&slot->page->since_ms, supervisor_boottime());
         answer(slot, SENDIT_OK);
     }
 }

@@ -112,6 +112,14 @@ struct run_summary {
     int signal; /* that stopped it, or 0 */
 };
 
+/* What batches wait for: a service that a stage of this id asked, and that did not answer. */
+struct run_away {
+    char stage[SENDIT_ID_SIZE], code[32], text[220];
+    int64_t since_ms, until_ms; /* wall clock; until: nothing is tried before */
+};
+/* 1 if nothing is away. */
+int run_away(struct ledger *ledger, struct run_away *ret_away, struct err *err);
+
 /* Feed, work, close.  The exit status of house.md; `err` has a sentence for 3, 4 and 75, and for 1
  * if there is more to say than "a batch is in ERROR". */
 int run_pipeline(const struct run_options *options, struct ledger *ledger,

@@ -274,6 +274,7 @@ static void give_batch(struct supervisor *sv, struct slot *slot)
     slot->has_batch = true;
     slot->passed = 0;
     slot->stolen = false;
+    slot->probes = sv->away.on;
     slot->last[0] = '\0';
     trouble = pool_trouble(sv, slot->batch.id, "");
     slot->asks = sv->always_asks || !trouble || trouble->has_doubles;
@@ -298,10 +299,11 @@ static void give_work(struct supervisor *sv)
 {
     int active = 0, all = 0;
 
-    if (!stopping(sv) && !sv->queue_empty && !room_is_there(sv))
+    if (!stopping(sv) && !sv->queue_empty && (!away_lets_one_begin(sv) || !room_is_there(sv)))
         return;
     for (struct slot *slot = sv->slots; slot && !stopping(sv); slot = slot->next)
-        while (slot->state == SLOT_IDLE && !slot->leaving && !sv->queue_empty && !stopping(sv))
+        while (slot->state == SLOT_IDLE && !slot->leaving && !sv->queue_empty && !stopping(sv) &&
+               away_lets_one_begin(sv))
             give_batch(sv, slot);
     for (struct slot *slot = sv->slots; slot; slot = slot->next) {
         active += slot->state != SLOT_PARKED;
@@ -487,6 +489,7 @@ static int prepare(struct supervisor *sv)
     if (find_key(sv) || ledger_recover(sv->ledger, sv->err) || make_scratch(sv) || begin_run(sv) ||
         ledger_commit(sv->ledger, sv->err))
         return -1;
+    away_load(sv);
     done_left_over(sv);
     return sv->fatal ? -1 : 0;
 }

@@ -47,6 +47,7 @@ struct slot {
     bool leaving;   /* it ends after its batch: worker_memory */
     bool stolen;    /* another batch has an image of its batch: do it again */
     bool asks;      /* its worker waits for an answer before it hands out an image */
+    bool probes;    /* the one that may try whether a service is back */
     bool has_batch;
     unsigned long long passed; /* images of its batch, counted in `done` */
     struct ledger_batch batch;
@@ -72,6 +73,14 @@ struct room {
     int64_t pause;    /* until then, after a stage said that there is none; it grows */
 };
 
+/* A service that a stage needs is away: at most one batch is begun, and not before `until`. */
+struct away {
+    bool on;
+    int64_t since, until; /* monotonic ms; since: in this run */
+    unsigned tries;
+    struct run_away what;
+};
+
 struct supervisor {
     const struct run_options *options;
     struct ledger *ledger;
@@ -94,6 +103,7 @@ struct supervisor {
     int32_t fault_stage; /* index in the plan of the stage that took down the last workers */
     unsigned faults;     /* how many in a row */
     struct room room;
+    struct away away;
     char *key_path; /* of the site key, or NULL */
     struct identity_key key;
     char *scratch, *filters;
@@ -146,6 +156,17 @@ bool room_is_there(struct supervisor *sv);
 void room_was_missing(struct supervisor *sv, const char *stage);
 /* A batch went through: what was missing is there. */
 void room_was_enough(struct supervisor *sv);
+
+/* away.c: what an earlier run waited for. */
+void away_load(struct supervisor *sv);
+/* May a batch be begun now?  While a service is away it is the probe. */
+bool away_lets_one_begin(const struct supervisor *sv);
+/* A stage asked to try again later, and its batch goes back into the queue; false: for longer than
+ * retry_for. */
+bool away_may_wait(struct supervisor *sv, const struct slot *slot, const struct sendit_why *why,
+                   const char *stage);
+/* The batch got past the stage, if it was the probe. */
+void away_is_over(struct supervisor *sv, struct slot *slot);
 
 /* done.c: carry out `when_done` of a closed batch. */
 void done_carry_out(struct supervisor *sv, const char *batch);

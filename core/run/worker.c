@@ -91,6 +91,15 @@ void worker_once(const struct worker *worker, const char *stage, const char *id,
         snprintf(ret_key, SENDIT_ID_SIZE, "%.32s", hex);
 }
 
+/* Others may need the same service: its batch goes back, so that all wait for one. */
+static bool talks(const struct worker *worker, const char *id)
+{
+    for (size_t i = 0; i < worker->n_stages; i++)
+        if (!strcmp(worker->stages[i].plan->id, id))
+            return (worker->stages[i].plan->plugin->flags & SENDIT_NETWORK) != 0;
+    return false;
+}
+
 enum worker_answer worker_pause(struct worker *worker, const char *stage,
                                 const struct sendit_why *why, struct worker_end *ret_end)
 {
@@ -102,6 +111,10 @@ enum worker_answer worker_pause(struct worker *worker, const char *stage,
         worker->retry_since = now;
     ret_end->stage = stage;
     ret_end->why = *why;
+    if (worker->env.batch && talks(worker, stage)) {
+        ret_end->away = !atomic_load(&worker->page->stop);
+        return WORKER_GIVE_UP;
+    }
     left = worker->retry_since + worker->plan->run[PLAN_RETRY_FOR].number - now;
     if (left <= 0) {
         ret_end->timed_out = true;
@@ -444,6 +457,8 @@ static int report(struct worker *worker, enum worker_answer answer, bool finishe
         wire_put_str(&worker->wire, end->why.code);
         wire_put_str(&worker->wire, end->why.text);
         wire_put_u64(&worker->wire, end->timed_out);
+        wire_put_u64(&worker->wire, end->away);
+        wire_put_u64(&worker->wire, end->why.retry_after_s);
     }
     return link_ask(&worker->wire, &reply, &result);
 }

@@ -46,7 +46,7 @@ struct worker {
 enum worker_answer {
     WORKER_WENT = 1, /* on with the next */
     WORKER_STOP,     /* a stage stopped the batch: `end` says why */
-    WORKER_GIVE_UP,  /* stopped by a signal while waiting, or retry_for has passed */
+    WORKER_GIVE_UP,  /* a signal, a service that is away, or retry_for has passed */
     WORKER_LOST      /* the supervisor is gone */
 };
 
@@ -55,6 +55,7 @@ struct worker_end {
     const char *stage;
     struct sendit_why why;
     bool timed_out; /* retry_for has passed */
+    bool away;      /* back into the queue, until what the stage talks to answers again */
 };
 
 /* What a person decided about an image that stage `stage` held. */

@@ -179,14 +179,19 @@ static bool has_children(void)
     return !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
 }
 
-void host_enter(struct host *host)
+void host_begin_time(struct host *host)
 {
-    here = true;
-    host->forked = false;
     struct timespec now;
 
     clock_gettime(CLOCK_BOOTTIME, &now);
     host->since_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void host_enter(struct host *host)
+{
+    here = true;
+    host->forked = false;
+    host_begin_time(host);
     host->thread = pthread_self();
     atomic_store(&host->bug, atomic_exchange(&host->bug_outside, false));
     atomic_store(&host->in_callback, true);

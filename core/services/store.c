@@ -98,6 +98,7 @@ static sendit_result lock(const struct sendit_host *handle, const char *key)
         return SENDIT_EIO;
     r = link->store_lock(link->ctx, handle->stage, key);
     host->locked = r == SENDIT_OK;
+    host_begin_time(host); /* it waited for another */
     return r;
 }
 

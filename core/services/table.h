@@ -36,6 +36,9 @@ bool table_is_word(const char *word);
  * out.  It lives, and is wiped, as table_copy() says. */
 sendit_result secrets_value(struct host *host, const char *option, const char **ret_value);
 
+/* The time of the callback counts from now on. */
+void host_begin_time(struct host *host);
+
 /* What a host_leave() and a host_end_batch() have to undo. */
 void table_free_memory(struct host *host);
 void spool_close(struct host *host);

@@ -3,12 +3,14 @@
 built against it in a folder of their own, tried alone, and run in a pipeline."""
 import glob
 import http.server
+import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 import pydicom
@@ -31,7 +33,7 @@ class Service(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, *statuses, headers=()):
-        self.statuses, self.headers, self.seen = list(statuses), headers, []
+        self.statuses, self.headers, self.seen, self.times = list(statuses), headers, [], []
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -46,6 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         length = int(self.headers.get("Content-Length", 0))
         self.server.seen.append((self.path, dict(self.headers), self.rfile.read(length)))
+        self.server.times.append(time.monotonic())
         statuses = self.server.statuses
         status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
         self.send_response(status)
@@ -422,6 +425,54 @@ class AskConsent(Example):
         self.site.add_images(2)
         self.assert_counts(self.run_json(), stored=2)
         self.assertEqual(len(service.seen), 3)
+
+    def many(self, *statuses, workers=3, **more):
+        for study in range(1, 7):
+            self.site.add_images(1, study=study, patient="P-%d" % study)
+        service = self.serve(*statuses, **more)
+        self.more = {"run": {"retry_for": "30s", "workers": workers}}
+        self.use(4, config={"url": service.url}, allow=["network"])
+        return service
+
+    def test_one_asks_while_it_is_away(self):
+        """What each worker has in hand finds out; then one asks for all, and not before its time."""
+        service = self.many(*[503] * 7, 204, headers=[("Retry-After", "1")])
+        process = self.site.start("run", "--json")
+        until, away = time.monotonic() + 20, None
+        while not away and time.monotonic() < until:
+            time.sleep(0.2)
+            away = self.site.sendit("status", "--json").json.get("away")
+        shown = self.site.sendit("status").out
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err.decode())
+        self.assert_counts(json.loads(out), stored=6)
+        self.assertEqual((away["stage"], away["code"]), ("ask-consent", "consent.busy"))
+        self.assertGreaterEqual(away["until_ms"], away["since_ms"] + 900)
+        self.assertIn('waits for what "ask-consent" asks, since 20', shown)
+        first = service.times[0]
+        later = [at for at in service.times[:8] if at > first + 0.9]
+        self.assertGreaterEqual(len(later), 5)
+        for a, b in zip(later, later[1:]):
+            self.assertGreater(b - a, 0.9)
+        self.assertIn("service.away", err.decode())
+        self.assertIn("service.back", err.decode())
+        self.assertIsNone(self.site.sendit("status", "--json").json["away"])
+
+    def test_the_next_run_knows(self):
+        """The time before which nobody asks outlives the run."""
+        service = self.many(503, headers=[("Retry-After", "4")], workers=1)
+        process = self.site.start("run")
+        until = time.monotonic() + 20
+        while not service.times and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        process.terminate()
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 143)
+        self.assertEqual(self.site.counts()["waiting"], 6)
+        service.statuses[:] = [204]
+        self.assert_counts(self.run_json(), stored=6)
+        self.assertGreater(service.times[1] - service.times[0], 3.5)
 
     def test_away(self):
         self.site.add_images(2)
