@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define SENDIT_ENTRY local_anonymizer_entry
+#include "../../stages/common/anonymizer.c"
 #include "../../stages/local-anonymizer/local_anonymizer.c"
 
 #include <setjmp.h>
@@ -141,7 +142,7 @@ static void test_identity(void **state)
     const char *value;
 
     (void)state;
-    assert_int_equal(SHOW({TAG_PATIENT, "P"}, {TAG_STUDY, "1.2"}, IMAGE), SENDIT_PASS);
+    assert_int_equal(SHOW({TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE), SENDIT_PASS);
     assert_string_equal(seen_vars, "entity_id=p1 item_id=s3 jitter=-42 ");
     assert_int_equal(fake_fact_get(NULL, item_id, "ids.entity", &value), SENDIT_OK);
     assert_string_equal(value, "p1");
@@ -156,16 +157,17 @@ static void test_identity(void **state)
 static void test_what_is_missing(void **state)
 {
     (void)state;
-    assert_held("ids.no_patient", {TAG_STUDY, "1.2"}, IMAGE);
-    assert_held("ids.no_patient", {TAG_PATIENT, ""}, {TAG_STUDY, "1.2"}, IMAGE);
+    assert_held("ids.no_patient", {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE);
+    assert_held("ids.no_patient", {TAG_PATIENT, ""}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE);
     assert_held("ids.no_study", {TAG_PATIENT, "P"}, IMAGE);
-    assert_held("ids.no_study", {TAG_PATIENT, "P"}, {TAG_STUDY, ""}, IMAGE);
-    assert_held("ids.no_study", {TAG_PATIENT, "P"}, {TAG_STUDY, NULL}, IMAGE);
-    assert_held("ids.no_series", {TAG_PATIENT, "P"}, {TAG_STUDY, "1.2"},
+    assert_held("ids.no_study", {TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, ""}, IMAGE);
+    assert_held("ids.no_study", {TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, NULL}, IMAGE);
+    assert_held("ids.no_series", {TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, "1.2"},
                 {TAG_SOP_INSTANCE, "1.2.3.4"});
-    assert_held("ids.no_instance", {TAG_PATIENT, "P"}, {TAG_STUDY, "1.2"}, {TAG_SERIES, "1.2"});
+    assert_held("ids.no_instance", {TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, "1.2"},
+                {TAG_SERIES, "1.2"});
     /* An image without text there costs itself, not its batch. */
-    assert_held("ids.bad_patient", {TAG_PATIENT, NULL}, {TAG_STUDY, "1.2"}, IMAGE);
+    assert_held("ids.bad_patient", {TAG_PATIENT, NULL}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE);
 }
 
 static void test_study_as_patient(void **state)
@@ -175,25 +177,27 @@ static void test_study_as_patient(void **state)
     fake_option("no_patient")->number = 1;
     assert_int_equal(start(&fake_host, &self, &why), SENDIT_PASS);
     assert_int_equal(begin(self, &batch, &why), SENDIT_PASS);
-    assert_int_equal(SHOW({TAG_STUDY, "1.2"}, IMAGE), SENDIT_PASS);
+    assert_int_equal(SHOW({ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE), SENDIT_PASS);
     assert_string_equal(seen_patient, "study\n1.2");
     assert_held("ids.no_study",
-                {TAG_STUDY, "1.2222222222222222222222222222222222222222222222222222222222222222222"
-                            "22222222222222"},
+                {ANONYMIZER_TAG_STUDY,
+                 "1.2222222222222222222222222222222222222222222222222222222222222222222"
+                 "22222222222222"},
                 IMAGE);
 }
 
 static void test_two_patients_in_one_study(void **state)
 {
     (void)state;
-    assert_int_equal(SHOW({TAG_PATIENT, "P"}, {TAG_STUDY, "1.2"}, IMAGE), SENDIT_PASS);
-    assert_held("ids.two_patients", {TAG_PATIENT, "PP"}, {TAG_STUDY, "1.2"}, IMAGE);
-    assert_int_equal(SHOW({TAG_PATIENT, "PP"}, {TAG_STUDY, "1.2.3"}, IMAGE), SENDIT_PASS);
-    assert_held("ids.two_patients", {TAG_PATIENT, "PP"}, {TAG_STUDY, "1.2"}, IMAGE);
-    assert_int_equal(SHOW({TAG_PATIENT, "P"}, {TAG_STUDY, "1.2"}, IMAGE), SENDIT_PASS);
+    assert_int_equal(SHOW({TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE), SENDIT_PASS);
+    assert_held("ids.two_patients", {TAG_PATIENT, "PP"}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE);
+    assert_int_equal(SHOW({TAG_PATIENT, "PP"}, {ANONYMIZER_TAG_STUDY, "1.2.3"}, IMAGE),
+                     SENDIT_PASS);
+    assert_held("ids.two_patients", {TAG_PATIENT, "PP"}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE);
+    assert_int_equal(SHOW({TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE), SENDIT_PASS);
     /* The first stays first when the batch comes again after a crash. */
     assert_int_equal(begin(self, &batch, &why), SENDIT_PASS);
-    assert_held("ids.two_patients", {TAG_PATIENT, "PP"}, {TAG_STUDY, "1.2"}, IMAGE);
+    assert_held("ids.two_patients", {TAG_PATIENT, "PP"}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE);
     /* Nothing original is noted. */
     for (size_t i = 0; i < fake_n_facts; i++)
         assert_null(strstr(fake_facts[i].key, "1.2"));
@@ -203,9 +207,9 @@ static void test_failures(void **state)
 {
     (void)state;
     apply_result = SENDIT_ECORRUPT;
-    assert_held("ids.apply", {TAG_PATIENT, "P"}, {TAG_STUDY, "1.2"}, IMAGE);
+    assert_held("ids.apply", {TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE);
     apply_result = SENDIT_ENOMEM;
-    assert_int_equal(SHOW({TAG_PATIENT, "P"}, {TAG_STUDY, "1.2"}, IMAGE), SENDIT_RETRY);
+    assert_int_equal(SHOW({TAG_PATIENT, "P"}, {ANONYMIZER_TAG_STUDY, "1.2"}, IMAGE), SENDIT_RETRY);
     compile_result = SENDIT_EINVAL;
     memset(&why, 0, sizeof(why));
     assert_int_equal(check(&fake_host, 0, &why), SENDIT_FAIL);
