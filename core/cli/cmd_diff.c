@@ -24,6 +24,8 @@ struct answer {
     struct diff_about about;
     struct diff_sum sum;
     FILE *out;
+    struct err *err;
+    int broken; /* errno: the answer could not be written */
     bool begun;
 };
 
@@ -93,7 +95,10 @@ static int told(void *ctx, const json_t *file)
     begin(answer);
     answer->shape->file(file, answer->sum.files, answer->out);
     sum_up(&answer->sum, file);
-    return 0;
+    if (!ferror(answer->out))
+        return 0;
+    answer->broken = errno;
+    return err_set(answer->err, ERR_PLACE, "the answer could not be written: %s", strerror(errno));
 }
 
 /* What ended it before the first file stands alone. */
@@ -102,6 +107,10 @@ static int finish(const struct cli *cli, struct answer *answer, struct out_file 
 {
     bool alone = failed && !answer->begun;
 
+    if (answer->broken) {
+        clearerr(stdout);
+        return answer->broken == EPIPE ? 0 : cli_error(cli, err); /* whoever read has gone */
+    }
     if (!alone) {
         begin(answer);
         answer->shape->end(&answer->sum, failed ? err : NULL, answer->out);
@@ -147,6 +156,7 @@ static int show(const struct cli *cli, struct plan *plan, const struct diff_key 
         return cli_error(cli, err);
     }
     answer.out = out.file;
+    answer.err = err;
     request.filters = filters;
     failed = diff_run(&request, told, &answer, err) != 0;
     status = finish(cli, &answer, &out, failed, err);

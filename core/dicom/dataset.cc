@@ -772,6 +772,39 @@ size_t dicom_items(struct sendit_dataset *ds, uint32_t tag)
     return element && is_sequence(element) ? static_cast<DcmSequenceOfItems *>(element)->card() : 0;
 }
 
+/* The object has the other data set, so that what is looked for at the top level is found there. */
+static void swap_dataset(struct dicom_object *object, std::unique_ptr<DcmDataset> &other)
+{
+    object->dataset.swap(other);
+    object->top.item = object->dataset.get();
+    object->structure++;
+    object->shown = nullptr;
+    object->shown_item = nullptr;
+}
+
+sendit_result dicom_walk_file(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx)
+{
+    struct dicom_object *object = ds->object;
+    bool could_edit = object->may_edit;
+    std::unique_ptr<DcmDataset> whole;
+    sendit_result result;
+
+    if (ds->parent || object->broken || !object->pristine || object->edited || object->walks)
+        return SENDIT_EINVAL;
+    result = guarded([&] {
+        whole = read_dataset(object);
+        return whole ? SENDIT_OK : SENDIT_ECORRUPT;
+    });
+    if (result)
+        return result;
+    object->may_edit = false; /* it would be lost */
+    swap_dataset(object, whole);
+    result = dicom_walk(&object->top, visit, ctx);
+    swap_dataset(object, whole);
+    object->may_edit = could_edit;
+    return result;
+}
+
 sendit_result dicom_walk_meta(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx)
 {
     return guarded([&]() -> sendit_result {

@@ -126,6 +126,9 @@ size_t dicom_items(struct sendit_dataset *ds, uint32_t tag);
 /* A visitor may get(), bytes() and put() the element that it is shown, through `parent`, in
  * constant time. */
 sendit_result dicom_walk(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx);
+/* The same for a data set that nobody has edited, with what is never written: group lengths and
+ * padding.  A visitor may look, and answer KEEP, KEEP_WHOLE or STOP. */
+sendit_result dicom_walk_file(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx);
 /* Shows the elements of group 0002 as the file came with them, if it did; `ds` is the top level.
  * They can be looked at, not edited: any answer but SENDIT_STOP goes on. */
 sendit_result dicom_walk_meta(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx);

@@ -310,7 +310,7 @@ int scratch_file(const struct dicom *dicom)
     return fd;
 }
 
-int parse_dataset(struct dicom_object *object)
+std::unique_ptr<DcmDataset> read_dataset(const struct dicom_object *object)
 {
     std::unique_ptr<DcmDataset> dataset(new DcmDataset);
     const struct buf *head = &object->scan.head;
@@ -325,9 +325,19 @@ int parse_dataset(struct dicom_object *object)
         result = dataset->read(stream, object->xfer, EGL_noChange, DCM_MaxReadLength);
         dataset->transferEnd();
         if (result.bad() || stream.avail() > 0)
-            return -1;
-        dataset->computeGroupLengthAndPadding(EGL_withoutGL, EPD_withoutPadding, object->xfer);
+            dataset.reset();
     }
+    return dataset;
+}
+
+int parse_dataset(struct dicom_object *object)
+{
+    std::unique_ptr<DcmDataset> dataset = read_dataset(object);
+
+    if (!dataset)
+        return -1;
+    if (object->scan.head.len)
+        dataset->computeGroupLengthAndPadding(EGL_withoutGL, EPD_withoutPadding, object->xfer);
     object->dataset = std::move(dataset);
     object->top.item = object->dataset.get();
     return 0;

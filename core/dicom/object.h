@@ -156,6 +156,8 @@ inline bool is_private(uint32_t tag)
 }
 
 /* object.cc */
+/* The bytes of the scan as they are, group lengths and padding too; NULL if DCMTK fails. */
+std::unique_ptr<DcmDataset> read_dataset(const struct dicom_object *object);
 int parse_dataset(struct dicom_object *object); /* from the bytes of the scan; -1 if DCMTK fails */
 /* What DCMTK calls a syntax: how it reads and writes all but pixel data. */
 E_TransferSyntax dcmtk_syntax(const struct scan_syntax *syntax);

@@ -302,10 +302,11 @@ static int go_on(struct waiting *w)
         return result;
     stage = atomic_load(&w->page->stage);
     if (!atomic_load(&w->page->taking)) /* it would crash again */
-        return err_set(w->err, ERR_BATCH, "stage \"%s\" crashed, and not on a file",
+        return err_set(w->err, ERR_BATCH, "stage \"%s\" %s, and not on a file",
                        stage >= 0 && (size_t)stage < w->request->plan->n_stages
                            ? w->request->plan->stages[stage].id
-                           : "core");
+                           : "core",
+                       w->timed_out ? "did not answer within stage_timeout" : "crashed");
     return tell_crash(w, status);
 }
 

@@ -673,6 +673,22 @@ class Outputs(Diff):
             self.assertEqual(process.wait(60), 0)
             self.assertEqual(b"\x1b[" in said, coloured)
 
+    def test_a_reader_that_goes_away(self):
+        """As `| head` does: it ends at once, with 0; a full disk is an error."""
+        for i in range(40):
+            self.site.add(rich(i), "s", "IM%02d" % i)
+        for args in ((), ("--json",), ("--html",)):
+            process = self.site.start("diff", *args, "data")
+            process.stdout.read(10)
+            process.stdout.close()
+            said = process.stderr.read().decode()
+            process.stderr.close()
+            self.assertEqual((process.wait(60), said), (0, ""))
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([self.site.program, "diff", *args, "data"], stdout=full,
+                                      stderr=subprocess.PIPE, cwd=self.site.folder, timeout=60)
+            self.assertEqual(done.returncode, 4, done.stderr)
+
     def test_values_that_a_terminal_would_obey(self):
         path = self.site.add(rich(SpecificCharacterSet="ISO_IR 192", PatientComments=(
             "\u009b31mred\x07bell\x0a")), "s", "IM1")
@@ -790,6 +806,9 @@ class Real(Diff):
         self.assertEqual(answer["counts"]["failed"] + answer["counts"]["retry"], 0)
         for file in files:
             self.assert_counts_add_up(file)
+            if file["elements"]: # every one that pydicom finds, group lengths and padding too
+                self.assertEqual(sorted(name for name, element in self.by_path(file).items()
+                                        if element["before"]), sorted(stored(file["path"])))
         self.run_json(sendit.REAL, limit=600)
         compared = self.compare_stored(files)
         self.assertGreater(compared, 50)
