@@ -302,6 +302,30 @@ static int select_actions(struct lint *lint, struct err *err)
     return r;
 }
 
+/* The dictionary once through all actions: for each, of which VRs are the attributes of the top
+ * level that it means? */
+static int meet_names(struct lint *lint, struct err *err)
+{
+    lint->meant = calloc(lint->recipe->n_actions + 1, 1);
+    if (!lint->meant)
+        return err_set(err, ERR_PLACE, "no memory for the recipes");
+    for (size_t i = 0; i < names_count(lint->names); i++) {
+        const struct name *name = names_at(lint->names, i);
+        struct field_step step = {.tag = name->tag, .mask = UINT32_MAX, .item = -1};
+        const struct field field = {.kind = FIELD_PATH, .steps = &step, .n_steps = 1};
+        uint8_t vr = !strcmp(name->vr, "DA")   ? MEANS_DA
+                     : !strcmp(name->vr, "DT") ? MEANS_DT
+                     : !strcmp(name->vr, "TM") ? MEANS_TM
+                                               : MEANS_OTHER;
+        size_t n = 0;
+        const uint32_t *owners = lint_owners(lint, &field, 0, &n);
+
+        for (size_t k = 0; owners && k < n; k++)
+            lint->meant[owners[k]] |= vr;
+    }
+    return 0;
+}
+
 /* ---- the whole ---- */
 
 static int load(struct lint *lint, struct err *err)
@@ -319,7 +343,9 @@ static int load(struct lint *lint, struct err *err)
         if (index_lines(&lint->lines[i], source))
             return err_set(err, ERR_PLACE, "no memory for the recipes");
     }
-    return recipe_finish(lint->recipe, err) ? -1 : select_actions(lint, err);
+    return recipe_finish(lint->recipe, err) || select_actions(lint, err) || meet_names(lint, err)
+               ? -1
+               : 0;
 }
 
 int lint_new(const struct lint_source *sources, size_t n, struct lint **ret_lint, struct err *err)
@@ -354,6 +380,7 @@ void lint_free(struct lint *lint)
     recipe_free(lint->recipe);
     names_free(lint->names);
     free(lint->lines);
+    free(lint->meant);
     free(lint->findings);
     free(lint->tags);
     free(lint);

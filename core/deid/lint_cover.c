@@ -6,7 +6,9 @@
 #include "deid/lint_parts.h"
 #include "deid/rules.h"
 
-#define SHOWN 12 /* attributes of the table that are named */
+#define SHOWN 12           /* attributes of the table that are named */
+#define PRIVATE UINT32_MAX /* one of them that no rule can mean by its name */
+#define N_PATTERNS 4
 
 /* ---- PS3.15 ---- */
 
@@ -17,11 +19,12 @@ static enum fate fate_of(struct lint *lint, uint32_t tag, const struct recipe_ac
 {
     struct field_step step = {.tag = tag, .mask = UINT32_MAX, .item = -1};
     struct field field = {.kind = FIELD_PATH, .steps = &step, .n_steps = 1};
+    const struct field unknown = {.kind = FIELD_PRIVATE, .tag = 0x7fdd10fe, .creator = "?"};
     enum fate fate = lint->recipe->otherwise == VERB_REMOVE || lint->recipe->otherwise == VERB_BLANK
                          ? FATE_CHANGED
                          : FATE_NONE;
     size_t n = 0;
-    const uint32_t *owners = lint_owners(lint, &field, 0, &n);
+    const uint32_t *owners = lint_owners(lint, tag == PRIVATE ? &unknown : &field, 0, &n);
 
     for (size_t i = 0; owners && i < n; i++) {
         const struct recipe_action *action = &lint->recipe->actions[owners[i]];
@@ -40,22 +43,27 @@ static enum fate fate_of(struct lint *lint, uint32_t tag, const struct recipe_ac
 
 static bool takes(enum action action)
 {
-    return action != ACT_KEEP && action != ACT_JUDGE && action != ACT_TREE;
+    return action != ACT_KEEP && action != ACT_JUDGE;
 }
 
-static const char *call(struct lint *lint, uint32_t tag)
+static const char *call(struct lint *lint, uint32_t tag, bool with_tag)
 {
     const struct name *name = names_of(lint->names, tag);
+    unsigned group = tag >> 16, element = tag & 0xffff;
 
-    return name ? name->keyword
-                : lint_text(lint, "(%04X,%04X)", (unsigned)(tag >> 16), (unsigned)(tag & 0xffff));
+    if (tag == PRIVATE)
+        return "private attributes";
+    if (name && !with_tag)
+        return name->keyword;
+    return lint_text(lint, "(%04X,%04X)%s%s", group, element, name ? " " : "",
+                     name ? name->keyword : "");
 }
 
 /* What becomes of the attributes that the profile does not leave. */
 struct table {
     struct lint *lint;
-    const struct rule **rules; /* owned */
-    enum fate *fates;          /* owned */
+    uint32_t *tags; /* owned, as are the others */
+    enum fate *fates;
     const struct recipe_action **keeps;
     size_t n;
 };
@@ -77,7 +85,7 @@ static void list(const struct table *table, enum fate fate, const struct recipe_
             continue;
         if (*ret_n < SHOWN)
             buf_printf(ret_names, "%s%s", *ret_n ? ", " : "",
-                       call(table->lint, table->rules[i]->tag));
+                       call(table->lint, table->tags[i], false));
         ++*ret_n;
     }
     buf_str(ret_names, *ret_n > SHOWN ? " ..." : "");
@@ -118,9 +126,8 @@ static void look_at_rest(const struct table *table, bool each)
     for (size_t i = 0; each && i < table->n; i++)
         if (table->fates[i] == FATE_NONE)
             lint_say(lint, LINT_LEAVES, place, instead,
-                     "no rule means (%04X,%04X) %s, which the profile does not leave as it is",
-                     (unsigned)(table->rules[i]->tag >> 16),
-                     (unsigned)(table->rules[i]->tag & 0xffff), call(lint, table->rules[i]->tag));
+                     "no rule means %s, which the profile does not leave as it is",
+                     call(lint, table->tags[i], true));
     if (each)
         return;
     list(table, FATE_NONE, NULL, &names, &n);
@@ -131,27 +138,35 @@ static void look_at_rest(const struct table *table, bool each)
     buf_fini(&names);
 }
 
+static void add_tag(struct table *table, uint32_t tag)
+{
+    table->tags[table->n] = tag;
+    table->fates[table->n] = fate_of(table->lint, tag, &table->keeps[table->n]);
+    table->n++;
+}
+
 static void look_at_table(struct lint *lint, const struct deid_plan *plan, bool each)
 {
+    /* curves, overlays and what is private go whole, and stand in no rule of the plan */
+    static const uint32_t patterns[N_PATTERNS] = {0x50003000, 0x60003000, 0x60004000, PRIVATE};
+    size_t room = plan->n_rules + N_PATTERNS;
     struct table table = {.lint = lint,
-                          .rules = calloc(plan->n_rules + 1, sizeof(*table.rules)),
-                          .fates = calloc(plan->n_rules + 1, sizeof(*table.fates)),
-                          .keeps = calloc(plan->n_rules + 1, sizeof(*table.keeps))};
+                          .tags = calloc(room, sizeof(*table.tags)),
+                          .fates = calloc(room, sizeof(*table.fates)),
+                          .keeps = calloc(room, sizeof(*table.keeps))};
 
-    if (!table.rules || !table.fates || !table.keeps) {
+    if (!table.tags || !table.fates || !table.keeps) {
         lint->failed = true;
     } else {
-        for (size_t i = 0; i < plan->n_rules; i++) {
-            if (!is_asked(&plan->rules[i]))
-                continue;
-            table.rules[table.n] = &plan->rules[i];
-            table.fates[table.n] = fate_of(lint, plan->rules[i].tag, &table.keeps[table.n]);
-            table.n++;
-        }
+        for (size_t i = 0; i < N_PATTERNS; i++)
+            add_tag(&table, patterns[N_PATTERNS - 1 - i]);
+        for (size_t i = 0; i < plan->n_rules; i++)
+            if (is_asked(&plan->rules[i]))
+                add_tag(&table, plan->rules[i].tag);
         look_at_keeps(&table);
         look_at_rest(&table, each);
     }
-    free(table.rules);
+    free(table.tags);
     free(table.fates);
     free(table.keeps);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Header rules that have no effect, and patterns. */
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -210,6 +211,7 @@ static bool can_be_date(const char *vr)
 static void look_at_dates(struct lint *lint, const struct recipe_action *action)
 {
     const struct name *name = lint_name(lint, &action->field);
+    uint8_t meant = lint->meant[action - lint->recipe->actions];
     bool function = action->gives == GIVES_FUNC && action->func == FUNC_JITTER;
 
     if (action->verb != VERB_JITTER && !function)
@@ -218,13 +220,46 @@ static void look_at_dates(struct lint *lint, const struct recipe_action *action)
         lint_say(lint, LINT_NO_DATE, action->field.place, "an attribute of VR DA or DT",
                  "%s has VR %s: it is no date, and each image that has it is held", name->keyword,
                  name->vr);
-    else if (name && !strcmp(name->vr, "TM"))
+    else if ((name && !strcmp(name->vr, "TM")) || meant == MEANS_TM)
         lint_say(lint, LINT_NO_DATE, action->field.place, "REMOVE or BLANK, if it should go",
-                 "%s is a time of day, which days do not move", name->keyword);
+                 "%.60s is a time of day, which days do not move",
+                 name ? name->keyword : action->field.text);
+    else if (!name && action->field.kind != FIELD_VALUES && meant & MEANS_OTHER)
+        lint_say(lint, LINT_NO_DATE, action->field.place,
+                 "a field that means dates alone, such as select:VR:DA",
+                 "%.60s means attributes that are no dates, too: an image in which one of them is "
+                 "none is held",
+                 action->field.text);
     else if ((action->verb == VERB_JITTER && action->gives == GIVES_NOTHING && !action->days) ||
              (function && action->has_days && !action->days))
         lint_say(lint, LINT_NO_DATE, action->place, "var:jitter, or a number of days",
                  "a JITTER of 0 days moves nothing");
+}
+
+/* Is each of its values a number? */
+static bool are_numbers(const char *text)
+{
+    while (*text) {
+        char *end;
+
+        strtod(text, &end);
+        if (end == text || (*end && *end != '\\'))
+            return false;
+        text = end + (*end == '\\');
+    }
+    return true;
+}
+
+static bool fits(const struct name *name, const char *text)
+{
+    switch (value_class(value_vr(name->vr))) {
+    case VALUE_STRING:
+        return value_fits(value_vr(name->vr), text, strlen(text));
+    case VALUE_NUMBER:
+        return !strcmp(name->vr, "AT") || are_numbers(text);
+    default:
+        return true;
+    }
 }
 
 static void look_at_text(struct lint *lint, const struct recipe_action *action)
@@ -233,8 +268,7 @@ static void look_at_text(struct lint *lint, const struct recipe_action *action)
     struct word line = lint_word(lint, &action->place);
 
     if ((action->verb != VERB_REPLACE && action->verb != VERB_ADD) || action->gives != GIVES_TEXT ||
-        !name || value_class(value_vr(name->vr)) != VALUE_STRING ||
-        value_fits(value_vr(name->vr), action->text, strlen(action->text)))
+        !name || fits(name, action->text))
         return;
     lint_say(lint, LINT_UNFIT_VALUE, lint_place(action->place, line, lint_token(line, 2).at),
              lint_text(lint, "a value in the form of VR %s", name->vr),
@@ -264,14 +298,33 @@ static void look_at_variable(struct lint *lint, const struct recipe_action *acti
                  action->text);
 }
 
-/* Does a pattern for names find none? */
+/* Does a pattern for names find none?  Private attributes have none to find. */
+static void say_nobody(struct lint *lint, const struct field *field)
+{
+    lint_say(lint, LINT_NO_ATTRIBUTE, field->place, "a part of a keyword",
+             "no attribute has a keyword or tag that %.80s means", field->text);
+}
+
+static bool is_pattern(const struct field *field)
+{
+    return (field->kind == FIELD_CONTAINS || field->kind == FIELD_STARTS ||
+            field->kind == FIELD_ENDS) &&
+           !field->except && !strpbrk(field->text, ",\"(");
+}
+
+static void look_at_field(struct lint *lint, const struct recipe_action *action)
+{
+    const struct field *field = &action->field;
+
+    if (!lint->meant[action - lint->recipe->actions] &&
+        (is_pattern(field) || field->kind == FIELD_VR ||
+         (field->kind == FIELD_GROUP && !(field->group & 1) && field->group != 0x0002)))
+        say_nobody(lint, field);
+}
+
 static void look_at_names(struct lint *lint, const struct field *field)
 {
-    if ((field->kind != FIELD_CONTAINS && field->kind != FIELD_STARTS &&
-         field->kind != FIELD_ENDS) ||
-        field->except || strpbrk(field->text, ",\"("))
-        return;
-    for (size_t i = 0; i < names_count(lint->names); i++) {
+    for (size_t i = 0; is_pattern(field) && i < names_count(lint->names); i++) {
         const struct name *name = names_at(lint->names, i);
         char tag[16];
 
@@ -280,8 +333,8 @@ static void look_at_names(struct lint *lint, const struct field *field)
             pattern_match(field->pattern, tag, 8))
             return;
     }
-    lint_say(lint, LINT_NO_ATTRIBUTE, field->place, "a part of a keyword",
-             "no attribute has a keyword or tag that %.80s means", field->text);
+    if (is_pattern(field))
+        say_nobody(lint, field);
 }
 
 /* ---- patterns ---- */
@@ -388,7 +441,7 @@ void lint_header(struct lint *lint)
         look_at_variable(lint, action);
         look_at_dates(lint, action);
         look_at_text(lint, action);
-        look_at_names(lint, field);
+        look_at_field(lint, action);
         look_above(lint, action);
         if (field->kind != FIELD_PATH && field->kind != FIELD_PRIVATE) {
             meet_by_words(lint, action);

@@ -35,6 +35,7 @@ struct lint {
     struct recipe *recipe;
     struct names *names;
     struct selection *actions; /* fields of the actions; owner is the action */
+    uint8_t *meant;            /* owned, by action: VRs of the attributes that it means, MEANS_ */
     struct lint_finding *findings;
     size_t n, room;
     struct lint_text *texts;
@@ -44,6 +45,8 @@ struct lint {
     struct spot spot;
     bool many_tags;
 };
+
+enum { MEANS_DA = 1 << 0, MEANS_DT = 1 << 1, MEANS_TM = 1 << 2, MEANS_OTHER = 1 << 3 };
 
 /* A finding; what lacks memory sets lint.failed. */
 __attribute__((format(printf, 5, 6))) void lint_say(struct lint *lint, enum lint_code code,

@@ -162,26 +162,24 @@ static void look_at_verb(struct lint *lint, struct recipe_place place, const cha
                  DEID " drops the line: it knows %s in capitals only", verb);
 }
 
-static bool is_exact_date(const struct lint *lint, const struct field *field)
-{
-    const struct name *name = lint_name(lint, field);
-
-    return !name || !strcmp(name->vr, "DA");
-}
-
 static void look_at_jitter(struct lint *lint, const struct recipe_action *action)
 {
     const struct name *name = lint_name(lint, &action->field);
+    uint8_t meant = lint->meant[action - lint->recipe->actions];
     bool jitters =
         action->verb == VERB_JITTER || (action->gives == GIVES_FUNC && action->func == FUNC_JITTER);
 
-    if (!jitters || is_exact_date(lint, &action->field))
+    if (name)
+        meant = !strcmp(name->vr, "DA")   ? MEANS_DA
+                : !strcmp(name->vr, "DT") ? MEANS_DT
+                                          : MEANS_OTHER;
+    if (!jitters || !(meant & ~MEANS_DA) || action->field.kind == FIELD_VALUES)
         return;
     lint_say(lint, LINT_DEID_DATE, action->field.place, "JITTER for attributes of VR DA",
-             !strcmp(name->vr, "DT")
-                 ? DEID " adds six digits of fractions to it, and completes what is not whole "
-                        "with today's date"
-                 : DEID " makes a date of whatever stands there, a time of day, too");
+             meant & (MEANS_TM | MEANS_OTHER)
+                 ? DEID " makes a date of whatever stands there, a time of day, too"
+                 : DEID " adds six digits of fractions to it, and completes what is not whole "
+                        "with today's date");
 }
 
 static void look_at_function(struct lint *lint, const struct recipe_action *action)
@@ -294,6 +292,28 @@ static void look_at_label(struct lint *lint, const struct recipe_label *label)
     }
 }
 
+/* ---- FORMAT ---- */
+
+/* The first line that is no comment; it is there, and says dicom. */
+static void look_at_format(struct lint *lint, size_t source)
+{
+    for (unsigned n = 1; n <= lint->lines[source].n; n++) {
+        struct recipe_place place = {.file = lint->sources[source].file, .line = n, .col = 1};
+        struct word line = lint_word(lint, &place), word = lint_token(line, 0);
+
+        if (!word.len)
+            continue;
+        if (strncmp(word.at, "FORMAT", 6) != 0)
+            lint_say(lint, LINT_DEID_VERB, lint_place(place, line, word.at), "FORMAT dicom",
+                     DEID " stops: it knows FORMAT in capitals only");
+        if (lint_comment(line))
+            lint_say(lint, LINT_DEID_COMMENT, lint_place(place, line, lint_comment(line)),
+                     "the comment on a line of its own",
+                     DEID " stops: it takes the comment for a part of the format");
+        return;
+    }
+}
+
 /* ---- several recipes ---- */
 
 /* A section begins here: did an earlier file have one that this replaces, or drops? */
@@ -320,6 +340,8 @@ static void look_at_section(struct lint *lint, struct recipe_place place, struct
 
 static void look_at_files(struct lint *lint)
 {
+    for (size_t i = 0; i < lint->n_sources; i++)
+        look_at_format(lint, i);
     for (size_t i = 1; i < lint->n_sources; i++)
         for (unsigned n = 1; n <= lint->lines[i].n; n++) {
             struct recipe_place place = {.file = lint->sources[i].file, .line = n, .col = 1};
