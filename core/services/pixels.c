@@ -7,18 +7,18 @@
 
 static sendit_result count(struct sendit_dataset *ds, uint32_t *ret_frames)
 {
-    return ds && ret_frames ? dicom_frames(ds, ret_frames) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_frames ? dicom_frames(ds, ret_frames) : SENDIT_EINVAL;
 }
 
 static sendit_result frame(struct sendit_dataset *ds, uint32_t index,
                            const struct sendit_frame **ret_frame)
 {
-    return ds && ret_frame ? dicom_frame(ds, index, ret_frame) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_frame ? dicom_frame(ds, index, ret_frame) : SENDIT_EINVAL;
 }
 
 static sendit_result blank(struct sendit_dataset *ds, uint32_t index, const struct sendit_box *box)
 {
-    return ds && box ? dicom_blank(ds, index, box) : SENDIT_EINVAL;
+    return table_may_use(ds) && box ? dicom_blank(ds, index, box) : SENDIT_EINVAL;
 }
 
 const struct sendit_pixels host_pixels = {.count = count, .frame = frame, .blank = blank};

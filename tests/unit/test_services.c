@@ -375,12 +375,17 @@ static int32_t keep_going(void *ctx, struct sendit_dataset *parent,
 static void refuse_data_set(struct fixture *f)
 {
     struct sendit_dataset *ds = dicom_dataset(f->object), *item = NULL;
+    const struct sendit_box box = {0, 0, 1, 1};
+    const struct sendit_frame *frame;
     const struct sendit_file *file;
     const char *text;
     const void *value;
     size_t length;
-    uint32_t tag;
+    uint32_t tag, frames;
 
+    assert_int_equal(host_pixels.count(ds, &frames), SENDIT_EINVAL);
+    assert_int_equal(host_pixels.frame(ds, 0, &frame), SENDIT_EINVAL);
+    assert_int_equal(host_pixels.blank(ds, 0, &box), SENDIT_EINVAL);
     assert_int_equal(host_dicom.get(ds, 0x00100020, &text), SENDIT_EINVAL);
     assert_int_equal(host_dicom.bytes(ds, 0x00100020, &value, &length), SENDIT_EINVAL);
     assert_int_equal(host_dicom.locate(ds, 0x00091001, "ACME", &tag), SENDIT_EINVAL);
