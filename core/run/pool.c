@@ -175,13 +175,34 @@ void pool_kill(struct supervisor *sv)
 /* Does it wait for us?  Then its silence is our own. */
 static bool is_waiting(const struct slot *slot)
 {
-    return slot->state == SLOT_IDLE || slot->state == SLOT_PARKED || slot->state == SLOT_CLOSING ||
-           slot->question.waits || slot->waits_for[0];
+    return slot->state == SLOT_IDLE || slot->state == SLOT_PARKED || slot->question.waits ||
+           slot->waits_for[0];
 }
 
 static int64_t later(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+/* Is there nothing left for it to do but to close its stages? */
+static bool is_closing(const struct slot *slot)
+{
+    return slot->state == SLOT_CLOSING || (slot->state == SLOT_IDLE && slot->leaving);
+}
+
+/* What is durable stays so: a stage that does not come back from close() costs its worker alone. */
+static void end_closing(struct supervisor *sv, struct slot *slot)
+{
+    int32_t index = atomic_load(&slot->page->stage);
+    bool known = index >= 0 && (size_t)index < sv->options->plan->n_stages;
+    struct log_who who = {.stage = known ? sv->options->plan->stages[index].id : NULL};
+
+    kill(slot->pid, SIGKILL);
+    if (!slot->timed_out)
+        log_event(LOG_WARN, &who, "worker.hung",
+                  "close() did not return within %d s: its worker was ended.",
+                  SUPERVISOR_CLOSE_MS / 1000);
+    slot->timed_out = true;
 }
 
 /*
@@ -202,6 +223,11 @@ void pool_check_timeouts(struct supervisor *sv)
         int64_t since = later(atomic_load(&slot->page->since_ms), sv->woke);
         int64_t bound = slot->state == SLOT_STARTING ? later(limit, START_MS) : limit;
 
+        if (is_closing(slot)) {
+            if (now - later(slot->heard, sv->woke) >= SUPERVISOR_CLOSE_MS)
+                end_closing(sv, slot);
+            continue;
+        }
         if (!in_callback)
             since = later(since, slot->heard);
         if (is_waiting(slot) || now - since < bound)

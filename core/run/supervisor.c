@@ -22,7 +22,6 @@
 
 #define COMMIT_ROWS 100
 #define COMMIT_MS 50
-#define GOODBYE_MS 10000 /* for close() of the stages */
 
 int64_t supervisor_clock(void)
 {
@@ -460,16 +459,16 @@ static void work(struct supervisor *sv)
 /* No more work: workers close their stages and end. */
 static void say_goodbye(struct supervisor *sv)
 {
-    int64_t until = supervisor_clock() + GOODBYE_MS;
-
     for (struct slot *slot = sv->slots; slot; slot = slot->next) {
         slot->state = SLOT_CLOSING;
+        slot->heard = supervisor_boottime();
         shutdown(slot->wire.fd, SHUT_WR);
     }
     while (sv->slots) {
-        if (supervisor_clock() > until || sv->hurry)
+        if (sv->hurry)
             pool_kill(sv);
         turn(sv, 100);
+        pool_check_timeouts(sv);
     }
 }
 

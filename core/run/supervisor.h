@@ -22,6 +22,8 @@
 #define SUPERVISOR_MAX_KILLS 5
 /* How many workers in a row one stage may take down before the run stops with its name. */
 #define SUPERVISOR_MAX_FAULTS 10
+/* Time for close() of the stages of one worker. */
+#define SUPERVISOR_CLOSE_MS 10000
 
 enum slot_state { SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_PARKED, SLOT_CLOSING };
 

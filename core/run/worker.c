@@ -173,8 +173,10 @@ static void close_stages(struct worker *worker)
 
         if (!stage->open)
             continue;
-        host_end_batch(&stage->host); /* what produce() left in flight */
+        host_end_batch(&stage->host);                     /* what produce() left in flight */
+        atomic_store(&worker->page->stage, stage->index); /* should it not come back */
         stage->plan->plugin->close(stage->self);
+        atomic_store(&worker->page->stage, -1);
         stage->open = false;
     }
 }

@@ -142,6 +142,40 @@ class Timeouts(Fire):
         self.check_all_stored()
 
 
+class Closing(Fire):
+    """close() that does not come back, or takes its process down: what is stored is stored, and the
+    worker has ten seconds."""
+
+    images = 5
+
+    def timed(self, *configs, **more):
+        began = time.monotonic()
+        self.assert_counts(self.run_with(*configs, **more), stored=5)
+        self.assertLess(time.monotonic() - began, 60)
+
+    def test_at_the_end(self):
+        self.timed({"at": "close", "does": "hang"})
+        self.assertIn("worker.hung", self.err)
+
+    def test_of_a_worker_that_is_replaced(self):
+        """There is one worker alone: without an end of it nothing would go on."""
+        self.timed({"does": "bloat", "on": ["2"]},
+                   {"at": "close", "does": "hang", "count": "count", "times": 1},
+                   args=("--set", "run.worker_memory=256MiB"))
+        self.assertRegex(self.err, r'"stage": ?"misbehave1".*"worker.hung"')
+
+    def test_of_a_source(self):
+        self.site.write_pipeline([{"use": "bad-source", "config": {
+            "at": "close", "does": "hang", "folder": "data/study1"}}] + self.site.stages()[1:])
+        result = self.site.sendit("run", "--json", "--plugins", self.plugins, limit=60)
+        self.assertEqual(result.status, 0, str(result))
+        self.assert_counts(result.json, stored=5)
+
+    def test_crash(self):
+        self.timed({"does": "bloat", "on": ["2"]}, {"at": "close", "does": "crash"},
+                   args=("--set", "run.worker_memory=256MiB"))
+
+
 class Memory(Fire):
     images = 5
 

@@ -19,7 +19,7 @@
 #define TAG_REFERENCED 0x00081140u
 #define BLOAT_BYTES (300u << 20)
 
-enum place { AT_OPEN, AT_PRODUCE, AT_BEGIN, AT_PROCESS, AT_FINISH, AT_ABANDON };
+enum place { AT_OPEN, AT_PRODUCE, AT_BEGIN, AT_PROCESS, AT_FINISH, AT_ABANDON, AT_CLOSE };
 enum deed {
     PASS,
     SKIP,
@@ -47,7 +47,7 @@ struct sendit_stage_state {
 };
 
 static const struct sendit_option options[] = {
-    {"at", SENDIT_OPT_CHOICE, 0, "process", "open|produce|begin|process|finish|abandon",
+    {"at", SENDIT_OPT_CHOICE, 0, "process", "open|produce|begin|process|finish|abandon|close",
      "The callback that misbehaves."},
     {"does", SENDIT_OPT_CHOICE, 0, "pass",
      "pass|skip|quarantine|retry|fail|unknown|crash|leave|hang|kill|stop|slow|bloat",
@@ -231,6 +231,9 @@ static sendit_verdict abandon(struct sendit_stage_state *self, const struct send
 
 static void stop(struct sendit_stage_state *self)
 {
+    struct sendit_why why;
+
+    (void)misbehave(self, AT_CLOSE, NULL, &why);
     free(self->bloat);
     free(self);
 }
