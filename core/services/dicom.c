@@ -6,6 +6,32 @@
  */
 #include "services/table.h"
 
+#include <string.h>
+
+#define GROUP_PIXELS 0x7fe0u
+
+/* core/dicom answers EINVAL for what an element is not.  Where the dictionary has it so, the stage
+ * should have known; where it does not, the image is odd. */
+static sendit_result judge(sendit_result r, bool stage_should_know)
+{
+    return r == SENDIT_EINVAL && !stage_should_know ? SENDIT_ECORRUPT : r;
+}
+
+static bool is_sequence(uint32_t at)
+{
+    const char *vr = dicom_vr(at);
+
+    return vr && !strcmp(vr, "SQ");
+}
+
+/* Pixel data counts: it is never a value. */
+static bool has_no_text(uint32_t at)
+{
+    const char *vr = dicom_vr(at);
+
+    return vr && (vr[0] == 'O' || !strcmp(vr, "SQ") || !strcmp(vr, "UN"));
+}
+
 static sendit_result tag(const char *keyword, uint32_t *ret_tag)
 {
     return keyword && ret_tag ? dicom_tag(keyword, ret_tag) : SENDIT_EINVAL;
@@ -20,14 +46,17 @@ static sendit_result locate(struct sendit_dataset *ds, uint32_t at, const char *
 
 static sendit_result get(struct sendit_dataset *ds, uint32_t at, const char **ret_value)
 {
-    return table_may_use(ds) && ret_value ? dicom_get(ds, at, ret_value) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_value ? judge(dicom_get(ds, at, ret_value), has_no_text(at))
+                                          : SENDIT_EINVAL;
 }
 
 static sendit_result bytes(struct sendit_dataset *ds, uint32_t at, const void **ret_value,
                            size_t *ret_length)
 {
-    return table_may_use(ds) && ret_value && ret_length ? dicom_bytes(ds, at, ret_value, ret_length)
-                                                        : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_value && ret_length
+               ? judge(dicom_bytes(ds, at, ret_value, ret_length),
+                       is_sequence(at) || at >> 16 == GROUP_PIXELS)
+               : SENDIT_EINVAL;
 }
 
 static sendit_result put(struct sendit_dataset *ds, uint32_t at, const char *value)
@@ -56,7 +85,8 @@ static struct sendit_dataset *nested(struct sendit_dataset *ds, uint32_t at, siz
 static sendit_result append(struct sendit_dataset *ds, uint32_t at,
                             struct sendit_dataset **ret_item)
 {
-    return table_may_use(ds) && ret_item ? dicom_append(ds, at, ret_item) : SENDIT_EINVAL;
+    return table_may_use(ds) && ret_item ? judge(dicom_append(ds, at, ret_item), !is_sequence(at))
+                                         : SENDIT_EINVAL;
 }
 
 static sendit_result walk(struct sendit_dataset *ds, sendit_visit_fn *visit, void *ctx)

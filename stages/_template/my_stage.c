@@ -45,7 +45,7 @@ static sendit_verdict my_process(struct sendit_stage_state *self, const struct s
 
     if (r == SENDIT_EABSENT || (r == SENDIT_OK && !*modality))
         return sendit_because(why, SENDIT_QUARANTINE, "my-stage.absent", "It has no Modality.");
-    if (r == SENDIT_EINVAL) /* bytes, or a sequence: one odd image shall not stop its batch */
+    if (r == SENDIT_ECORRUPT) /* bytes, or a character set that is not known */
         return sendit_because(why, SENDIT_QUARANTINE, "my-stage.odd", "Its Modality is no text.");
     if (r != SENDIT_OK)
         return sendit_verdict_of(r);

@@ -426,6 +426,35 @@ static void a_data_set_is_for_its_callback(void **state)
     assert_string_equal(text, "P-1");
 }
 
+/* An element that is not what the dictionary says is the image's fault: its result costs the image.
+ * One that is, and is asked for in the wrong form, is the stage's. */
+static void odd_elements_are_the_images_fault(void **state)
+{
+    struct fixture *f = *state;
+    struct sendit_dataset *ds, *item;
+    const char *text;
+    const void *value;
+    size_t length;
+
+    open_item(f, "P-1");
+    ds = dicom_dataset(f->object);
+    assert_int_equal(host_dicom.put_as(ds, 0x00080060, NULL, "OB", "CT", 2), SENDIT_OK);
+    assert_int_equal(host_dicom.put_as(ds, 0x00081030, NULL, "SQ", NULL, 0), SENDIT_OK);
+    assert_int_equal(host_dicom.put_as(ds, 0x00081140, NULL, "LO", "x", 1), SENDIT_OK);
+    assert_int_equal(host_dicom.put_as(ds, 0x00090001, "ACME", "UN", "x", 1), SENDIT_OK);
+    assert_int_equal(host_dicom.put_as(ds, 0x00420011, NULL, "OB", "%PDF", 4), SENDIT_OK);
+    assert_int_equal(host_dicom.append(ds, 0x00081115, &item), SENDIT_OK);
+    assert_int_equal(host_dicom.get(ds, 0x00080060, &text), SENDIT_ECORRUPT);
+    assert_int_equal(host_dicom.get(ds, 0x00081030, &text), SENDIT_ECORRUPT);
+    assert_int_equal(host_dicom.bytes(ds, 0x00081030, &value, &length), SENDIT_ECORRUPT);
+    assert_int_equal(host_dicom.append(ds, 0x00081140, &item), SENDIT_ECORRUPT);
+    assert_int_equal(host_dicom.get(ds, 0x00091001, &text), SENDIT_ECORRUPT);
+    assert_int_equal(host_dicom.get(ds, 0x00420011, &text), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.get(ds, 0x00081115, &text), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.bytes(ds, 0x00081115, &value, &length), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.append(ds, 0x00080060, &item), SENDIT_EINVAL);
+}
+
 static void a_flood_of_lines_is_cut(void **state)
 {
     struct fixture *f = *state;
@@ -1217,6 +1246,7 @@ int main(void)
         EACH(refuses_without_a_host),
         EACH(refuses_other_threads),
         EACH(a_data_set_is_for_its_callback),
+        EACH(odd_elements_are_the_images_fault),
         EACH(a_flood_of_lines_is_cut),
         EACH(config_shows_values),
         EACH(config_refuses_the_wrong_form),

@@ -116,7 +116,7 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
     sendit_verdict verdict;
     sendit_result r = self->dicom->get(item->ds, PATIENT_ID, &pseudonym);
 
-    if (r != SENDIT_OK && r != SENDIT_EABSENT && r != SENDIT_EINVAL)
+    if (r != SENDIT_OK && r != SENDIT_EABSENT && r != SENDIT_ECORRUPT)
         return sendit_verdict_of(r);
     if (r != SENDIT_OK || !is_plain(pseudonym))
         return sendit_because(why, SENDIT_QUARANTINE, "consent.no_pseudonym",

@@ -110,7 +110,7 @@ sendit_result find_source(const sendit_stage_state *self, const sendit_item *ite
     r = self->dicom->get(item->ds, model_name, &model);
     if (r == SENDIT_OK && is_meant(self, model))
         *ret_source = source::options;
-    return r == SENDIT_EABSENT || r == SENDIT_EINVAL ? SENDIT_OK : r;
+    return r == SENDIT_EABSENT || r == SENDIT_ECORRUPT ? SENDIT_OK : r;
 }
 
 // "x,y,width,height" with blanks between.

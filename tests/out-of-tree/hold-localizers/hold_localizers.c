@@ -55,7 +55,7 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
 
     if (r == SENDIT_EABSENT) /* a report has none */
         return SENDIT_PASS;
-    if (r == SENDIT_EINVAL) /* bytes, or a sequence: one odd image shall not stop its batch */
+    if (r == SENDIT_ECORRUPT) /* bytes, or a character set that is not known */
         return sendit_because(why, SENDIT_QUARANTINE, "localizer.odd", "Its type is no text.");
     if (r != SENDIT_OK)
         return sendit_verdict_of(r);
