@@ -203,23 +203,43 @@ static bool is_uid_of_image(uint32_t tag)
     return tag == 0x00080018 || tag == 0x0020000d || tag == 0x0020000e || tag == 0x00200052;
 }
 
+static bool is_identifying(const struct sendit_element *e)
+{
+    return is_identifier(e->tag) || (!e->depth && is_uid_of_image(e->tag));
+}
+
+/* Of UN what the dictionary says. */
+static uint16_t vr_of(const struct sendit_element *e)
+{
+    uint16_t vr = value_vr(e->vr);
+    const char *known = vr == VALUE_VR('U', 'N') ? dicom_vr(e->tag) : e->vr;
+
+    return known ? value_vr(known) : 0;
+}
+
+static bool is_name_or_date(uint16_t vr)
+{
+    return vr == VALUE_VR('P', 'N') || vr == VALUE_VR('D', 'A') || vr == VALUE_VR('D', 'T');
+}
+
+bool traces_names(const struct sendit_element *e)
+{
+    return e->value && e->length && (is_identifying(e) || is_name_or_date(vr_of(e)));
+}
+
 static int32_t collect(void *ctx, struct sendit_dataset *parent, const struct sendit_element *e)
 {
     struct collector *collector = ctx;
-    const char *known, *text;
-    uint16_t vr = value_vr(e->vr);
-    bool identifier = is_identifier(e->tag) || (!e->depth && is_uid_of_image(e->tag));
+    const char *text;
+    uint16_t vr;
+    bool identifier = is_identifying(e);
     int32_t on = collector->nested ? SENDIT_KEEP : SENDIT_KEEP_WHOLE;
     sendit_result result;
 
     if (!e->value || !e->length || collector->nested == !e->depth)
         return on;
-    if (vr == VALUE_VR('U', 'N')) {
-        known = dicom_vr(e->tag);
-        vr = known ? value_vr(known) : 0;
-    }
-    if (!identifier && vr != VALUE_VR('P', 'N') && vr != VALUE_VR('D', 'A') &&
-        vr != VALUE_VR('D', 'T'))
+    vr = vr_of(e);
+    if (!identifier && !is_name_or_date(vr))
         return on;
     result = dicom_get(parent, e->tag, &text);
     if (result == SENDIT_ENOMEM) {

@@ -31,6 +31,8 @@ struct traces {
     struct buf folded; /* scratch */
 };
 
+/* Is it one of those: a name, an identifier, an address, a date, a UID of the image? */
+bool traces_names(const struct sendit_element *element);
 /* 0, or -1 without memory; traces_fini() in both cases. */
 sendit_result traces_collect(struct traces *traces, struct sendit_dataset *ds);
 void traces_fini(struct traces *traces);

@@ -541,8 +541,11 @@ int diff_way_take(struct diff_way *way, const char *path, size_t number, json_t 
         t.failed = true;
     else if (dicom_open(way->dicom, path, &t.object, &st, &refusal))
         refuse(&t, &refusal);
+    else if (host_originals_take(&way->env, t.object) != SENDIT_OK)
+        t.failed = true;
     else
         go(&t, id);
+    host_originals_clear(&way->env);
     (void)host_item(&way->env, NULL);
     if (!t.failed && t.fate)
         put_result(&t, result);

@@ -419,6 +419,8 @@ static enum step one_try(struct try *try, struct worker_end *ret_end)
 
     worker_enter(worker, NULL, PAGE_ITEM);
     step = open_object(try);
+    if (step == STEP_ON && host_originals_take(&worker->env, try->object) != SENDIT_OK)
+        step = STEP_LOST; /* no memory: a new worker takes it up again */
     worker_leave(worker, NULL);
     worker->env.object = try->object;
     for (size_t i = 0; step == STEP_ON && i < worker->n_stages; i++)
@@ -432,6 +434,7 @@ static enum step one_try(struct try *try, struct worker_end *ret_end)
     if (step == STEP_ON)
         step = pass(try);
     worker->env.object = NULL;
+    host_originals_clear(&worker->env);
     dicom_close(try->object);
     try->object = NULL;
     return step;

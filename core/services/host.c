@@ -12,11 +12,16 @@
 
 #define MAX_SAID 1000 /* bytes of what a stage says at once */
 
-static _Thread_local bool here; /* a callback is under way, and this is its thread */
+static _Thread_local struct host *here; /* whose callback is under way on this thread */
 
 bool table_may_use(const struct sendit_dataset *ds)
 {
     return here && ds;
+}
+
+struct host *table_here(const struct sendit_dataset *ds)
+{
+    return ds ? here : NULL;
 }
 
 /* A table, and the flags of which a stage must declare one to have it (0: none). */
@@ -32,6 +37,7 @@ static const struct table tables[] = {
     {"sendit.pixels/1", SENDIT_PIXELS, &host_pixels, sizeof(host_pixels)},
     {"sendit.deid/1", SENDIT_READS | SENDIT_MUTATES, &host_deid, sizeof(host_deid)},
     {"sendit.ids/1", SENDIT_IDENTIFIERS, &host_ids, sizeof(host_ids)},
+    {"sendit.originals/1", SENDIT_ORIGINALS, &host_originals, sizeof(host_originals)},
     {"sendit.files/1", SENDIT_READS | SENDIT_MUTATES, &host_files, sizeof(host_files)},
     {"sendit.spool/1", 0, &host_spool, sizeof(host_spool)},
     {"sendit.facts/1", 0, &host_facts, sizeof(host_facts)},
@@ -189,7 +195,7 @@ void host_begin_time(struct host *host)
 
 void host_enter(struct host *host)
 {
-    here = true;
+    here = host;
     host->forked = false;
     host_begin_time(host);
     host->thread = pthread_self();
@@ -203,7 +209,7 @@ void host_leave(struct host *host)
 
     if (getpid() != host->pid)
         _exit(1);
-    here = false;
+    here = NULL;
     host->forked = !host->env->has_children && has_children();
     host->env->has_children = host->env->has_children || host->forked;
     atomic_store(&host->in_callback, false);

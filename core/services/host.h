@@ -23,6 +23,7 @@
 
 /* Bounds of what a stage may ask for, beside those that services.h names. */
 #define HOST_MAX_ORIGINAL 1024 /* bytes of an original identifier */
+#define HOST_MAX_VALUES 65536  /* identifying ones of one item, for originals */
 #define HOST_MAX_WORD 64       /* of a domain, a key of a fact, a name of metric, event or file */
 #define HOST_MAX_FACT 1024     /* of the value of a fact */
 #define HOST_MAX_FACTS 32      /* of one item by one stage */
@@ -82,13 +83,17 @@ struct host_env {
     struct dicom *dicom;            /* that has the kept files; NULL in check() */
     struct dicom_object *object;    /* of the item in hand */
     const struct deid_watch *watch; /* told what deid.apply does; NULL but in `sendit diff` */
-    struct map facts;               /* of the batch in hand: "ITEM\nKEY" */
-    struct map pending;             /* of the item in hand, until its PASS: "KEY" */
-    struct map items; /* ids that came in this attempt, and whether their facts are "held" */
+    /* What identified it before its first stage. */
+    struct host_original *originals;
+    size_t n_originals;
+    struct map facts;   /* of the batch in hand: "ITEM\nKEY" */
+    struct map pending; /* of the item in hand, until its PASS: "KEY" */
+    struct map items;   /* ids that came in this attempt, and whether their facts are "held" */
     struct map uids, pseudonyms; /* made in this batch, and in the crosswalk already */
 };
 
 struct host_memory;
+struct host_original;
 struct host_spool;
 struct host_http;
 struct http_pool;
@@ -138,6 +143,10 @@ void host_end_batch(struct host *host);
 /* An item comes into hand; with NULL none is.  No other id than one that came so is a stage's to
  * name. */
 sendit_result host_item(struct host_env *env, const char *item);
+/* Before its first stage: what identifies the item, if a stage of the plan declares ORIGINALS.
+ * ENOMEM is the only failure; what cannot be read is ECORRUPT to whoever asks. */
+sendit_result host_originals_take(struct host_env *env, struct dicom_object *object);
+void host_originals_clear(struct host_env *env);
 /* Facts of the item in hand wait for its PASS. */
 sendit_result host_facts_settle(struct host_env *env, bool keep);
 /* An item was quarantined, failed or ignored: its facts are not shown any more. */
@@ -157,6 +166,7 @@ extern const struct sendit_dicom host_dicom;
 extern const struct sendit_pixels host_pixels;
 extern const struct sendit_deid host_deid;
 extern const struct sendit_ids host_ids;
+extern const struct sendit_originals host_originals;
 extern const struct sendit_files host_files;
 extern const struct sendit_spool host_spool;
 extern const struct sendit_facts host_facts;

@@ -18,6 +18,8 @@ struct host *table_host(const struct sendit_host *handle);
 struct host *table_enter(const struct sendit_host *handle);
 /* Is it a data set, and is a callback under way on this thread?  It is nobody's else. */
 bool table_may_use(const struct sendit_dataset *ds);
+/* The same, and whose callback it is; NULL if it may not. */
+struct host *table_here(const struct sendit_dataset *ds);
 /* The stage made a mistake of its own: its answer counts as FAIL.  `text` is a sentence that names
  * the function; `name` is what the stage asked for, a literal of its code, or NULL.  Returns
  * SENDIT_EINVAL. */

@@ -455,6 +455,78 @@ static void odd_elements_are_the_images_fault(void **state)
     assert_int_equal(host_dicom.append(ds, 0x00080060, &item), SENDIT_EINVAL);
 }
 
+/* All originals of the item in hand, "TAG VALUE;" each. */
+static void originals_of(struct fixture *f, char *ret_text, size_t size)
+{
+    struct sendit_dataset *ds = dicom_dataset(f->object);
+    const char *value;
+    sendit_result r;
+    uint32_t tag;
+    size_t n = 0;
+
+    for (size_t i = 0; (r = host_originals.value(ds, i, &tag, &value)) != SENDIT_EABSENT; i++)
+        n += (size_t)snprintf(ret_text + n, n < size ? size - n : 0, "%08x %s;",
+                              r == SENDIT_OK ? tag : 0, r == SENDIT_OK ? value : "?");
+    ret_text[n] = '\0';
+}
+
+static void originals_are_from_before_any_edit(void **state)
+{
+    static const char expected[] =
+        "00080018 1.2.3.4;00100020 P-1;00000000 ?;00101001 Doe^Jane;00101001 Roe^J;"
+        "00102155 a\\b;0020000d 1.2.3;";
+    struct fixture *f = *state;
+    struct plan plan = {.stages = &f->stage, .n_stages = 1};
+    struct sendit_dataset *ds;
+    char text[1000];
+    const char *value;
+    uint32_t tag;
+
+    assert_null(SENDIT_SERVICE(f->h, originals));
+    set_flags(f, ALL_FLAGS | SENDIT_ORIGINALS);
+    assert_ptr_equal(SENDIT_SERVICE(f->h, originals), &host_originals);
+    f->env.plan = &plan;
+    open_item(f, "P-1");
+    ds = dicom_dataset(f->object);
+    assert_int_equal(host_dicom.put(ds, 0x00101001, "Doe^Jane\\Roe^J"), SENDIT_OK);
+    assert_int_equal(host_dicom.put(ds, 0x00102155, "a\\b"), SENDIT_OK);
+    assert_int_equal(host_dicom.put(ds, 0x00081030, "no identifier"), SENDIT_OK);
+    assert_int_equal(host_dicom.put_as(ds, 0x00100030, NULL, "UN", "\xff", 1), SENDIT_OK);
+    assert_int_equal(dicom_end(f->object, true), 0);
+    assert_int_equal(host_originals_take(&f->env, f->object), SENDIT_OK);
+    dicom_begin(f->object, true);
+    originals_of(f, text, sizeof(text));
+    assert_string_equal(text, expected);
+    assert_int_equal(host_dicom.erase(ds, 0x00100020), SENDIT_OK);
+    originals_of(f, text, sizeof(text));
+    assert_string_equal(text, expected);
+    assert_int_equal(host_originals.value(ds, 0, &tag, NULL), SENDIT_EINVAL);
+    assert_int_equal(host_originals.value(NULL, 0, &tag, &value), SENDIT_EINVAL);
+    host_leave(&f->host);
+    assert_int_equal(host_originals.value(ds, 0, &tag, &value), SENDIT_EINVAL);
+    host_enter(&f->host);
+    host_originals_clear(&f->env);
+    assert_int_equal(host_originals.value(ds, 0, &tag, &value), SENDIT_EABSENT);
+}
+
+/* Nobody pays for what nobody may see. */
+static void originals_are_taken_if_a_stage_declares_them(void **state)
+{
+    struct fixture *f = *state;
+    struct plan plan = {.stages = &f->stage, .n_stages = 1};
+
+    f->env.plan = &plan;
+    open_item(f, "P-1");
+    assert_int_equal(dicom_end(f->object, true), 0);
+    assert_int_equal(host_originals_take(&f->env, f->object), SENDIT_OK);
+    assert_int_equal(f->env.n_originals, 0);
+    set_flags(f, ALL_FLAGS | SENDIT_ORIGINALS);
+    f->stage.enabled = false;
+    assert_int_equal(host_originals_take(&f->env, f->object), SENDIT_OK);
+    assert_int_equal(f->env.n_originals, 0);
+    dicom_begin(f->object, true);
+}
+
 static void a_flood_of_lines_is_cut(void **state)
 {
     struct fixture *f = *state;
@@ -1247,6 +1319,8 @@ int main(void)
         EACH(refuses_other_threads),
         EACH(a_data_set_is_for_its_callback),
         EACH(odd_elements_are_the_images_fault),
+        EACH(originals_are_from_before_any_edit),
+        EACH(originals_are_taken_if_a_stage_declares_them),
         EACH(a_flood_of_lines_is_cut),
         EACH(config_shows_values),
         EACH(config_refuses_the_wrong_form),
