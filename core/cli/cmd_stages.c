@@ -76,12 +76,12 @@ static json_t *stage_json(const struct stage_file *file)
 
     if (!object || !plugin)
         return object;
-    more = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", plugin->name,
-                     "version", plugin->version, "summary", plugin->summary, "flags",
-                     words_flags_json(plugin->flags), "needs", words_json(plugin->needs), "grants",
-                     words_json(plugin->grants), "grants_at_finish",
-                     words_json(plugin->grants_at_finish), "after", words_json(plugin->after),
-                     "before", words_json(plugin->before), "options",
+    more = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+                     plugin->name, "version", plugin->version, "summary", plugin->summary, "flags",
+                     words_flags_json(plugin->flags), "consent", words_consent_json(plugin->flags),
+                     "needs", words_json(plugin->needs), "grants", words_json(plugin->grants),
+                     "grants_at_finish", words_json(plugin->grants_at_finish), "after",
+                     words_json(plugin->after), "before", words_json(plugin->before), "options",
                      options_json(plugin->options, plugin->n_options));
     if (!more || json_object_update(object, more)) {
         json_decref(object);

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "load/option.h"
+#include "plan/plan.h"
 
 const struct flag_word flag_words[] = {
     {SENDIT_SOURCE, "source", "brings images in"},
@@ -41,6 +42,16 @@ json_t *words_flags_json(uint32_t flags)
     for (const struct flag_word *at = flag_words; at->flag; at++)
         if (flags & at->flag)
             json_array_append_new(array, json_string(at->word));
+    return array;
+}
+
+json_t *words_consent_json(uint32_t flags)
+{
+    json_t *array = json_array();
+
+    for (const struct flag_word *at = flag_words; at->flag; at++)
+        if (flags & at->flag && plan_consent_word(at->flag))
+            json_array_append_new(array, json_string(plan_consent_word(at->flag)));
     return array;
 }
 

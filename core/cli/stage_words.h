@@ -23,6 +23,8 @@ extern const struct flag_word flag_words[]; /* ended by a flag of 0 */
 char *words_of_flags(uint32_t flags);
 /* Their words as a JSON array. */
 json_t *words_flags_json(uint32_t flags);
+/* The words by which the site has to allow them. */
+json_t *words_consent_json(uint32_t flags);
 /* Words separated by blanks as a JSON array; NULL is an empty one. */
 json_t *words_json(const char *words);
 

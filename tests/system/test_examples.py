@@ -139,10 +139,11 @@ class Kit(Example):
                 self.assertGreaterEqual(len(os.listdir(cases)), 4)
 
     def test_they_are_seen_from_outside(self):
+        consent = {"ask-consent": ["network"], "to-utf8": ["native"]}
         for name in EXAMPLES:
             with self.subTest(name):
                 self.install(name)
-                self.run_sendit("stages", name)
+                text = self.run_sendit("stages", name).out
                 one = self.run_sendit("stages", name, "--json").json
                 with open(os.path.join(self.sources, name, "README.md")) as file:
                     readme = file.read()
@@ -151,6 +152,9 @@ class Kit(Example):
                 for label in one["grants"]:
                     self.assertIn("`%s`" % label, readme)
                 self.assertFalse(one["ships"])
+                self.assertEqual(one["consent"], consent.get(name, []))
+                for word in one["consent"]:
+                    self.assertIn('if the site writes "allow": ["%s"]' % word, text)
 
     def test_one_symbol_is_exported(self):
         for name in EXAMPLES:
