@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BOXES_SIZE 1000 /* of the fact; the host keeps up to 1,024 bytes */
-#define LABEL_SHOWN 80
-#define MAX_TOLD 20 /* LABELs of whitelists that are listed at start */
+#define BOXES_SIZE                                                                                 \
+    960 /* of the fact; the host keeps 1,024 bytes of one, and 1,000 of a message                  \
+         */
+#define LABEL_SHOWN 60
+#define BOXES_SHOWN 80 /* in the sentence */
+#define MAX_TOLD 20    /* LABELs of whitelists that are listed at start */
 
 enum count { PASSED, WHITELISTED, HELD, HANDED_ON, N_COUNTS };
 
@@ -102,16 +105,36 @@ static int write_boxes(const struct sendit_match *match, char *text, size_t size
     return 1;
 }
 
-/* The ledger keeps the sentence, and with it the boxes. */
+/* How much of the boxes is shown: whole ones. */
+static int shown(const char *boxes)
+{
+    int n = BOXES_SHOWN;
+
+    if (strlen(boxes) <= BOXES_SHOWN)
+        return (int)strlen(boxes);
+    while (n && boxes[n] != ' ')
+        n--;
+    return n;
+}
+
+/* The ledger keeps the sentence, and with it the boxes; what it has no room for, as a message of
+ * the image. */
 static sendit_verdict hold(struct sendit_stage_state *self, const struct sendit_match *match,
                            const char *boxes, struct sendit_why *why)
 {
+    int n = shown(boxes);
+    char text[BOXES_SIZE + 20];
+
+    if (boxes[n]) {
+        snprintf(text, sizeof(text), "All to blank: %s.", boxes);
+        self->host->log(self->host, SENDIT_WARN, "filter.boxes", text);
+    }
     self->counts[HELD]++;
-    return sendit_because(why, SENDIT_QUARANTINE,
-                          strcmp(match->group, "blacklist") ? "filter.greylist"
-                                                            : "filter.blacklist",
-                          "LABEL \"%.*s\" of the %.30s names it%s%.80s.", LABEL_SHOWN, match->label,
-                          match->group, *boxes ? "; to blank: " : "", boxes);
+    return sendit_because(
+        why, SENDIT_QUARANTINE,
+        strcmp(match->group, "blacklist") ? "filter.greylist" : "filter.blacklist",
+        "LABEL \"%.*s\" of the %.30s names it%s%.*s%s.", LABEL_SHOWN, match->label, match->group,
+        *boxes ? "; to blank: " : "", n, boxes, boxes[n] ? " and more" : "");
 }
 
 /* Without filters.passed, which whoever blanks the boxes may grant. */
