@@ -132,6 +132,22 @@ void deid_free(struct deid_plan *plan)
     free(plan);
 }
 
+bool deid_on_failure(struct deid_plan *plan, const char *word)
+{
+    static const struct {
+        const char *word;
+        enum recipe_verb verb;
+    } words[] = {{"quarantine", 0}, {"blank", VERB_BLANK}, {"remove", VERB_REMOVE}};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (!strcmp(word, words[i].word)) {
+            if (plan->header)
+                header_on_failure(plan->header, words[i].verb);
+            return true;
+        }
+    return false;
+}
+
 const char *deid_digest(const struct deid_plan *plan)
 {
     return plan->digest;

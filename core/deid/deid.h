@@ -34,6 +34,10 @@ const struct sendit_match *deid_label(const struct deid_plan *plan, size_t index
 bool deid_brings_back(const struct deid_plan *plan, char *where, size_t size);
 /* May it be a PatientID, a name, the UID of an instance, or a sequence with any of these? */
 bool deid_lets_identity_through(const struct deid_plan *plan);
+/* What becomes of an element whose rule of a recipe cannot be done, as a variable that is not given
+ * or a date that is none: "quarantine" (the image is held, which is so without this call), "blank",
+ * "remove".  false: no such word. */
+bool deid_on_failure(struct deid_plan *plan, const char *word);
 /* SHA-256 in hex of all that went into it. */
 const char *deid_digest(const struct deid_plan *plan);
 

@@ -33,6 +33,7 @@ struct header {
     uint32_t *hits; /* of the element in hand */
     size_t n_hits;
     bool wants_values, has_paths; /* has KEEPs of something in items */
+    enum recipe_verb on_failure;  /* BLANK or REMOVE the element; 0: stop the image */
 
     /* one run */
     const struct header_env *env;
@@ -62,6 +63,7 @@ struct cell {
     char vr_name[3];
     const char *creator;
     bool is_sequence, is_date;
+    bool failed; /* a rule could not be done: `state` is then what the site wants */
     enum state state;
 };
 
@@ -286,6 +288,11 @@ static bool keeps_name(struct header *h, const struct name *name)
                 return true;
     }
     return false;
+}
+
+void header_on_failure(struct header *h, enum recipe_verb verb)
+{
+    h->on_failure = verb;
 }
 
 bool header_keeps(struct header *h, bool (*identifies)(const void *ctx, const struct name *name),
@@ -526,10 +533,24 @@ static const char *variable(const struct header *h, const char *name)
     return NULL;
 }
 
-static int lacks_variable(struct header *h, const struct recipe_action *action, const char *what)
+/* Does it cost the element alone? */
+static bool gives_up(const struct header *h, const struct recipe_action *action, struct cell *cell)
+{
+    if (!h->on_failure)
+        return false;
+    tell_action(h, action, "cannot be done, which costs the element");
+    cell->failed = true;
+    cell->state = h->on_failure == VERB_BLANK ? IS_EMPTY : IS_ABSENT;
+    return true;
+}
+
+static int lacks_variable(struct header *h, const struct recipe_action *action, struct cell *cell,
+                          const char *what)
 {
     char text[120];
 
+    if (gives_up(h, action, cell))
+        return 0;
     snprintf(text, sizeof(text), "there is no var:%.60s%s", action->text ? action->text : "jitter",
              what);
     stop(h, SENDIT_ECORRUPT, "deid.vars", &action->place, text);
@@ -561,11 +582,13 @@ static const char *keyword(const struct header *h, uint32_t tag, char room[16])
     return room;
 }
 
-static int cannot(struct header *h, const struct recipe_action *action, const struct cell *cell,
+static int cannot(struct header *h, const struct recipe_action *action, struct cell *cell,
                   const char *why)
 {
     char text[160], room[16];
 
+    if (gives_up(h, action, cell))
+        return 0;
     snprintf(text, sizeof(text), "%s cannot give %.50s its value: %s",
              recipe_verb_name(action->verb), keyword(h, cell->tag, room), why);
     stop(h, SENDIT_ECORRUPT, "deid.recipe", &action->place, text);
@@ -590,9 +613,9 @@ static int jitter(struct header *h, const struct recipe_action *action, struct c
     if (cell->state == IS_ABSENT || cell->state == IS_EMPTY || cell->is_sequence)
         return 0;
     if (action->gives == GIVES_VAR && !variable(h, action->text))
-        return lacks_variable(h, action, "");
+        return lacks_variable(h, action, cell, "");
     if (action->gives == GIVES_VAR && !read_days(variable(h, action->text), &days))
-        return lacks_variable(h, action, " of whole days");
+        return lacks_variable(h, action, cell, " of whole days");
     if (current(h, cell, &text))
         return -1;
     if (text && !value_trim(text, strlen(text)).len)
@@ -620,7 +643,7 @@ static int call(struct header *h, const struct recipe_action *action, struct cel
         return cannot(h, action, cell, "it has bytes, not text");
     if (action->func == FUNC_JITTER && !action->has_days &&
         !read_days(variable(h, "jitter"), &call.days))
-        return lacks_variable(h, action, " of whole days");
+        return lacks_variable(h, action, cell, " of whole days");
     call.keyword = keyword(h, cell->tag, room);
     r = header_func(&call, &h->spare);
     if (r == SENDIT_ENOMEM)
@@ -640,14 +663,15 @@ static int give(struct header *h, const struct recipe_action *action, struct cel
     if (cell->is_sequence)
         return cannot(h, action, cell, "it is a sequence; REMOVE takes it away");
     h->spare.len = 0;
+    cell->failed = false;
     if (action->gives == GIVES_FUNC) {
-        if (call(h, action, cell))
-            return -1;
+        if (call(h, action, cell) || cell->failed)
+            return h->result ? -1 : 0;
     } else {
         if (action->gives == GIVES_VAR)
             text = variable(h, action->text);
         if (!text)
-            return lacks_variable(h, action, "");
+            return lacks_variable(h, action, cell, "");
         buf_str(&h->spare, text);
     }
     if (h->spare.failed)
@@ -743,7 +767,8 @@ static sendit_result put(struct header *h, const struct cell *cell)
     return dicom_put(cell->parent, cell->tag, h->text.data);
 }
 
-static int finish(struct header *h, const struct cell *cell)
+/* Write it; a value that does not fit may cost the element alone, which cell->state says. */
+static int finish(struct header *h, struct cell *cell)
 {
     sendit_result r = put(h, cell);
     const struct recipe_action *last = &h->recipe->actions[h->hits[h->n_hits - 1]];
@@ -782,8 +807,15 @@ static struct cell cell_of(const struct header *h, struct sendit_dataset *parent
     return cell;
 }
 
-static int32_t answer_of(struct header *h, const struct cell *cell, int32_t answer)
+static int32_t answer_of(struct header *h, struct cell *cell, int32_t answer)
 {
+    if (cell->state == IS_NEW) {
+        cell->failed = false;
+        if (finish(h, cell))
+            return SENDIT_STOP;
+        if (!cell->failed)
+            return SENDIT_KEEP_WHOLE;
+    }
     switch (cell->state) {
     case IS_ABSENT:
         h->env->report->removed += answer != SENDIT_ERASE;
@@ -791,8 +823,6 @@ static int32_t answer_of(struct header *h, const struct cell *cell, int32_t answ
     case IS_EMPTY:
         h->env->report->emptied += answer != SENDIT_EMPTY;
         return SENDIT_EMPTY;
-    case IS_NEW:
-        return finish(h, cell) ? SENDIT_STOP : SENDIT_KEEP_WHOLE;
     default:
         return answer;
     }
@@ -978,11 +1008,14 @@ static int add(struct header *h, const struct recipe_action *action)
     h->shown = NULL;
     if (failed)
         return -1;
-    if (cell.state == IS_EMPTY) {
-        h->text.len = 0;
-        buf_str(&h->text, "");
-    }
-    return cell.state == IS_ABSENT || !finish(h, &cell) ? 0 : -1;
+    cell.failed = false;
+    if (cell.state == IS_NEW && (finish(h, &cell) || !cell.failed))
+        return h->result ? -1 : 0;
+    if (cell.state == IS_ABSENT)
+        return 0;
+    h->text.len = 0;
+    buf_str(&h->text, "");
+    return finish(h, &cell);
 }
 
 sendit_result header_end(struct header *h)

@@ -7,7 +7,8 @@
  * what is not there, after the walk.  A REMOVE gives way to a REPLACE or JITTER of the same
  * element.  Pixel data, palettes and what pydicom/deid never shows a rule meet none.
  *
- * What cannot be done (a variable that nobody gave, a value that does not fit) stops the image.
+ * What cannot be done (a variable that nobody gave, a value that does not fit) stops the image, or
+ * costs the element, if the site says so.
  * For the files of this folder only; one thread, one data set at a time.
  */
 #ifndef SENDIT_DEID_HEADER_H
@@ -24,6 +25,9 @@ struct header;
 int header_new(const struct recipe *recipe, const struct names *names, struct header **ret_header,
                struct err *err);
 void header_free(struct header *header);
+
+/* An element whose rule cannot be done: VERB_BLANK, VERB_REMOVE, or 0, which stops the image. */
+void header_on_failure(struct header *header, enum recipe_verb verb);
 
 /* Is there an attribute that `identifies` and that a KEEP may mean, at whatever place? */
 bool header_keeps(struct header *header,

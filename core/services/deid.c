@@ -116,6 +116,19 @@ static sendit_result judge(struct host *host, const struct deid_plan *compiled,
     return deid_lets_identity_through(compiled) ? lose_labels(host, where, why) : SENDIT_OK;
 }
 
+/* The stage's option on_failure, if it has one. */
+static sendit_result set_policy(const struct host *host, struct deid_plan *compiled,
+                                struct sendit_why *why)
+{
+    const struct plan_value *value = plan_value(host->stage, "on_failure");
+
+    if (!value || !value->text || deid_on_failure(compiled, value->text))
+        return SENDIT_OK;
+    return because(why, SENDIT_EINVAL,
+                   "the option on_failure of a stage that edits by recipes is quarantine, blank or "
+                   "remove");
+}
+
 /* `names` is taken. */
 static sendit_result compile_new(struct host *host, char *names, const char *const *profiles,
                                  const char *const *recipes,
@@ -136,7 +149,9 @@ static sendit_result compile_new(struct host *host, char *names, const char *con
         r = because(why, err.code == ERR_PLACE ? SENDIT_EIO : SENDIT_EINVAL, err.text);
         goto fail;
     }
-    r = judge(host, plan->compiled, why);
+    r = set_policy(host, plan->compiled, why);
+    if (r == SENDIT_OK)
+        r = judge(host, plan->compiled, why);
     if (r != SENDIT_OK) {
         deid_free(plan->compiled);
         goto fail;

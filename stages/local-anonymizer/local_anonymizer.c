@@ -30,6 +30,9 @@ static const struct sendit_option options[] = {
      "The profile of PS3.15 and its options."},
     {"recipes", SENDIT_OPT_STRING, SENDIT_OPT_MANY, NULL, NULL,
      "Recipes that say more than the profile: \"NAME\" is filters/deid.NAME, or a path."},
+    {"on_failure", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|blank|remove",
+     "What becomes of an element whose rule of a recipe cannot be done; quarantine is of the "
+     "image."},
     {"key", SENDIT_OPT_SECRET, 0, NULL, NULL,
      "The site key, \"file:PATH\"; else one is made in the state folder."},
     {"no_patient", SENDIT_OPT_CHOICE, 0, "quarantine", "quarantine|study",

@@ -48,6 +48,7 @@ static char folder[] = "/tmp/sendit-header-XXXXXX";
 static struct dicom *dicom;
 static struct identity_key key = {.len = IDENTITY_KEY_MIN};
 static const char *const basic[] = {"basic", NULL};
+static const char *on_failure; /* of the next plan */
 
 struct trip {
     struct dicom_object *object;
@@ -137,6 +138,7 @@ static struct deid_plan *compile(const char *const *profiles, const char *text)
     assert_int_equal(file_replace(path, text, strlen(text), 0600), 0);
     if (deid_compile(profiles, recipes, FILTERS, &plan, &err))
         fail_msg("%s\n-> %s", text, err.text);
+    assert_true(!on_failure || deid_on_failure(plan, on_failure));
     return plan;
 }
 
@@ -627,6 +629,63 @@ static void test_failures(void **state)
     }
 }
 
+/* What cannot be done costs the element, where the site wants that. */
+static void test_on_failure(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t tag;
+        const char *blank, *removed;
+    } rows[] = {
+        {"REPLACE PatientID var:none_such\n", PATIENT_ID, "", ABSENT},
+        {"ADD AccessionNumber var:none_such\n", ACCESSION, "", ABSENT},
+        {"ADD PatientBirthName var:none_such\n", 0x00101005, "", ABSENT},
+        {"ADD PatientWeight heavy\n", 0x00101030, "", ABSENT},
+        {"REPLACE Modality much-too-long-a-modality\n", MODALITY, "", ABSENT},
+        {"JITTER StudyDescription 3\n", STUDY_DESCRIPTION, "", ABSENT},
+        {"JITTER StudyDate var:none_such\n", STUDY_DATE, "", ABSENT},
+        {"JITTER StudyDate var:bad_days\n", STUDY_DATE, "", ABSENT},
+        {"REPLACE StudyDescription deid_func:jitter days=1\n", STUDY_DESCRIPTION, "", ABSENT},
+        {"REPLACE StudyDate tomorrow\n", STUDY_DATE, "", ABSENT},
+        {"REPLACE contains:ReferencedStudySeq x\n", 0x00081110, "", ABSENT},
+        /* a later rule has its turn */
+        {"REPLACE StudyDate var:none_such\nADD StudyDate 20200202\n", STUDY_DATE, "20200202",
+         "20200202"},
+        {"KEEP PatientID\nREPLACE PatientID var:none_such\n", PATIENT_ID, "7654321", "7654321"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(rows); i++) {
+        const char *wanted = i % 2 ? rows[i / 2].removed : rows[i / 2].blank;
+        char text[200];
+        struct trip t;
+
+        snprintf(text, sizeof(text), "%s%s", H, rows[i / 2].text);
+        on_failure = i % 2 ? "remove" : "blank";
+        begin(&t, NULL, text);
+        on_failure = NULL;
+        if (t.result)
+            fail_msg("%s: %s", text, t.why.text);
+        if (rows[i / 2].tag == 0x00081110)
+            assert_null(item(&t, rows[i / 2].tag, 0));
+        else
+            assert_value(t.ds, rows[i / 2].tag, wanted);
+        end(&t);
+    }
+}
+
+static void test_no_such_policy(void **state)
+{
+    struct deid_plan *plan = compile(NULL, H "REPLACE PatientID var:none_such\n");
+    static const char *const words[] = {"", "keep", "Blank", "blank ", "remov"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(words); i++)
+        assert_false(deid_on_failure(plan, words[i]));
+    assert_true(deid_on_failure(plan, "quarantine"));
+    deid_free(plan);
+}
+
 static void test_default(void **state)
 {
     struct trip t;
@@ -833,6 +892,7 @@ int main(void)
         cmocka_unit_test(test_values),      cmocka_unit_test(test_order),
         cmocka_unit_test(test_given),       cmocka_unit_test(test_dates),
         cmocka_unit_test(test_functions),   cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_on_failure),  cmocka_unit_test(test_no_such_policy),
         cmocka_unit_test(test_default),     cmocka_unit_test(test_profile),
         cmocka_unit_test(test_brings_back), cmocka_unit_test(test_watch),
     };
