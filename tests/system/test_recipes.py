@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes that ship."""
+"""Recipes: those that ship, filters, whitelists, and rules on top of the profile."""
 import os
+import shutil
+import sqlite3
 import subprocess
 import unittest
 
@@ -75,6 +77,54 @@ class Whitelists(sendit.Case):
             self.assertEqual(stage["whitelist"], [])
 
 
+F = "FORMAT dicom\n"
+G = F + "%filter greylist\nLABEL A\n"
+
+
+class Filters(sendit.Case):
+    """Recipes of deid-filter; those that are wrong are in test_bad_recipes.py."""
+
+    def write(self, text, name="mine"):
+        with open(self.site.path(name), "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+
+    def use(self, *texts, **config):
+        names = ["mine%d" % i for i in range(len(texts))]
+        for name, text in zip(names, texts):
+            self.write(text, name)
+        stages = self.site.stages()
+        stages[sendit.at(stages, "deid-filter")]["config"] = dict(
+            config, recipes=["./" + name for name in names])
+        self.site.write_pipeline(stages)
+
+    def held(self):
+        """One image: stage and code, or nothing."""
+        shutil.rmtree(self.site.state)
+        self.site.write_key()
+        self.run_sendit("run")
+        return [(one["stage"], one["code"], one["text"]) for one in
+                self.run_sendit("quarantine", "list", "b1", "--json").json]
+
+    def test_groups_of_one_name_go_on(self):
+        """Of two files, and of one file twice."""
+        self.site.add_images(1)
+        self.use(F + "%filter greylist\nLABEL none\n  equals Modality XX\n",
+                 F + "%filter graylist\nLABEL ct\n  equals Modality CT\n")
+        self.assertEqual(self.held()[0][:2], ("deid-filter", "filter.greylist"))
+        stages = self.site.stages()
+        stages[sendit.at(stages, "deid-filter")]["config"] = {"recipes": ["./mine0", "./mine0"]}
+        self.site.write_pipeline(stages)
+        self.assertEqual(self.held(), [])
+
+    def test_many_boxes_are_a_message(self):
+        self.site.add(sendit.make_image(1, size=64), "a", "1")
+        self.use(G + "".join("ctpcoordinates %d,0,1,1\n" % i for i in range(0, 64, 2)))
+        self.assertIn(" and more.", self.held()[0][2])
+        with sqlite3.connect(os.path.join(self.site.state, "ledger.db")) as ledger:
+            said = ledger.execute("SELECT text FROM message WHERE code = 'filter.boxes'")
+            self.assertIn(" ".join("%d,0,1,1" % i for i in range(0, 64, 2)), said.fetchone()[0])
+
+
 class OnTopOfTheProfile(sendit.Case):
     """Recipes of local-anonymizer."""
 
@@ -121,9 +171,83 @@ class OnTopOfTheProfile(sendit.Case):
         self.assertEqual(self.image().StudyDescription, "Chest for the trial")
         self.assertIn("the trial reads it", self.run_sendit("run").err)
 
+    def rows(self, sql):
+        with sqlite3.connect(os.path.join(self.site.state, "ledger.db")) as ledger:
+            return ledger.execute(sql).fetchall()
+
+    def test_the_reason_is_kept(self):
+        """Said at each start, in the plan, and in the ledger with the run."""
+        self.use("KEEP StudyDescription\n", because="the trial reads it")
+        self.image()
+        self.run_sendit("run")
+        self.assertEqual(self.rows("SELECT because FROM run"),
+                         2 * [("local-anonymizer: the trial reads it",)])
+        stages = {one["id"]: one for one in self.run_sendit("plan", "--json").json["stages"]}
+        self.assertEqual(stages["local-anonymizer"]["because"], "the trial reads it")
+
+    def test_a_reason_that_is_none(self):
+        for because in ("", "  "):
+            self.use("KEEP StudyDescription\n")
+            self.refuse("because")
+            stages = self.site.stages()
+            entry = stages[sendit.at(stages, "local-anonymizer")]
+            entry.update(config={"recipes": ["./mine"]}, because=because)
+            self.site.write_pipeline(stages)
+            self.refuse("because")
+
+    # Of PatientID, names, UIDs of instances, and sequences, in which any of them may stand.
+    IDENTITIES = ("KEEP PatientID\n", "KEEP (0010,0020)\n", "KEEP PatientName\n",
+                  "KEEP OperatorsName\n", "KEEP select:VR:PN\n", "KEEP SOPInstanceUID\n",
+                  "KEEP StudyInstanceUID\n", "KEEP contains:UID\n", "KEEP ALL\n",
+                  "KEEP except:StudyDate\n", "KEEP RequestAttributesSequence\n",
+                  "KEEP ReferencedStudySequence__0__PatientID\n", "KEEP select:group:0010\n",
+                  "KEEP fields:f\n%fields f\nFIELD PatientID\n",
+                  "KEEP values:v\n%values v\nFIELD PatientID\n")
+
     def test_keep_of_an_identity_costs_the_labels(self):
-        self.use("KEEP PatientID\n", because="we must")
-        self.refuse("mine:3", "ids.replaced and deid.header", "file-store")
+        for rules in self.IDENTITIES:
+            with self.subTest(rules):
+                self.use(rules, because="we must")
+                self.refuse("mine:3", "ids.replaced and deid.header", "file-store")
+
+    def test_keep_of_an_identity_without_a_reason(self):
+        for rules in self.IDENTITIES:
+            with self.subTest(rules):
+                self.use(rules)
+                self.refuse("mine:3", "because")
+
+    def test_keep_of_an_identity_under_a_lowered_policy(self):
+        """It goes out, by the word of the site; the labels are lost all the same."""
+        self.use("KEEP PatientID\n", because="a registry with consent", policy={
+            "egress_needs": ["pixels.checked", "filters.passed"], "because": "the registry"})
+        self.assertEqual(self.image().PatientID, "P-1")
+        self.assertEqual(self.rows("SELECT labels FROM item"),
+                         [("pixels.checked filters.passed",)])
+        # Who asks for one of them is refused it.
+        self.use("KEEP PatientID\n", because="a registry with consent", policy={
+            "egress_needs": ["pixels.checked", "filters.passed", "deid.header"],
+            "because": "the registry"})
+        self.refuse("ids.replaced and deid.header", "file-store")
+
+    def test_keep_of_what_is_no_identity_costs_nothing(self):
+        self.use("KEEP StudyDate\nKEEP StudyDescription\nKEEP InstitutionName\n", because="dates")
+        self.assertEqual(self.image().StudyDate, "20210304")
+        self.assertEqual(self.rows("SELECT labels FROM item"),
+                         [("pixels.checked filters.passed ids.replaced deid.header",)])
+
+    def test_what_cannot_be_done_costs_the_element_if_the_site_says_so(self):
+        for policy, wanted in (("blank", ""), ("remove", None)):
+            self.site = self.new_site()
+            self.use("JITTER Manufacturer 1\nREPLACE PatientSex UNKNOWN_TO_US_ALL\n")
+            stages = self.site.stages()
+            entry = stages[sendit.at(stages, "local-anonymizer")]
+            entry["config"] = {"recipes": ["./mine"], "on_failure": policy}
+            self.site.write_pipeline(stages)
+            ds = self.image()
+            self.assertEqual(ds.get("Manufacturer"), wanted)
+            self.assertEqual(ds.get("PatientSex"), wanted)
+        self.assertIn("on_failure", self.run_sendit(
+            "plan", "--set", "local-anonymizer.on_failure=keep", expect=2).err)
 
     def test_mistakes_stop_the_start(self):
         for rules, words in (("REMOVE PatientNmae\n", ["mine:3:8", 'did you mean "PatientName"?']),
