@@ -182,8 +182,14 @@ static void look_above(struct lint *lint, const struct recipe_action *action)
         for (size_t i = 0; m.owners && i < m.n; i++) {
             const struct recipe_action *one = &lint->recipe->actions[m.owners[i]];
 
-            if (one->verb == VERB_KEEP)
+            if (one->verb == VERB_KEEP && is_direct(one)) {
+                lint_say(lint, LINT_DEAD_RULE, action->place, "one of the two",
+                         "this %s of %.80s does nothing: %s keeps the sequence that it stands in, "
+                         "with all that is in it",
+                         recipe_verb_name(action->verb), field->text,
+                         where(lint, &action->place, &one->place));
                 return;
+            }
             if ((one->verb == VERB_REMOVE || one->verb == VERB_BLANK) && is_certain(one) &&
                 one != action && !remover)
                 remover = one;

@@ -279,6 +279,10 @@ static void test_dead_rules(void **state)
          ".."},
         {"REMOVE RequestAttributesSequence__StudyDate\nREMOVE StudyDate", ".."},
         {"REMOVE StudyDate\nREMOVE RequestAttributesSequence__StudyDate", ".x"},
+        {"KEEP RequestAttributesSequence\nBLANK RequestAttributesSequence__StudyDate", ".x"},
+        {"KEEP StudyDate\nBLANK RequestAttributesSequence__StudyDate", ".x"},
+        {"KEEP RequestAttributesSequence__StudyDate\nREMOVE StudyDate", ".."},
+        {"REMOVE StudyDate\nJITTER fields:d 1\n%fields d\nFIELD StudyDate", ".."},
         {"REMOVE (0033,\"A\",1E)\nBLANK (0033,\"A\",1E)", ".x"},
         {"REMOVE (0033,\"A\",1E)\nBLANK (0033,\"B\",1E)", ".."},
     };
@@ -598,6 +602,7 @@ static void test_profile(void **state)
     struct lint_source source = source_of("r", H "KEEP PatientSex\nREMOVE PatientName\n");
     struct lint *lint = start(&source, 1);
     struct err err = {0};
+    bool id = false;
 
     (void)state;
     assert_int_equal(lint_profile(lint, NULL, FILTERS, &err), 0);
@@ -615,6 +620,15 @@ static void test_profile(void **state)
     assert_true(count(lint, LINT_LEAVES) > 500);
     for (size_t i = 0; i < lint_count(lint); i++)
         assert_null(strstr(lint_at(lint, i)->text, " PatientName"));
+    lint_free(lint);
+
+    source = source_of("r", H "REMOVE (0010,0020) equals:X\nREMOVE PatientName\n");
+    lint = start(&source, 1); /* a rule with a condition is none of what it lets through */
+    assert_int_equal(lint_profile(lint, patient, FILTERS, &err), 0);
+    end(lint);
+    for (size_t i = 0; i < lint_count(lint); i++)
+        id = id || strstr(lint_at(lint, i)->text, "(0010,0020) PatientID, which");
+    assert_true(id);
     lint_free(lint);
 
     source = source_of("r", H "DEFAULT REMOVE\nKEEP Rows\n");
@@ -636,7 +650,7 @@ static void test_profile(void **state)
     lint_free(lint);
 }
 
-static void open_and_look(struct lint *lint, const char *name)
+static void open_and_look(struct lint *lint, const char *name, uint32_t block)
 {
     char path[300];
     struct maker m = {0};
@@ -648,8 +662,8 @@ static void open_and_look(struct lint *lint, const char *name)
     make_meta(&m, EXPLICIT);
     make_text(&m, 0x00080016, "UI", CT_CLASS);
     make_text(&m, 0x00080018, "UI", "1.2.3");
-    make_text(&m, 0x00090010, "LO", "SECRETMAKER");
-    make_text(&m, 0x00091001, "LO", "SECRETVALUE");
+    make_text(&m, 0x00090000 | block, "LO", "SECRETMAKER");
+    make_text(&m, 0x00090001 | block << 8, "LO", "SECRETVALUE");
     make_text(&m, 0x00100010, "PN", "SECRET^NAME");
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     assert_int_equal(file_replace(path, m.buf.data, m.buf.len, 0600), 0);
@@ -668,8 +682,8 @@ static void test_corpus(void **state)
     bool name = false, private = false;
 
     (void)state;
-    open_and_look(lint, "1");
-    open_and_look(lint, "2");
+    open_and_look(lint, "1", 0x10);
+    open_and_look(lint, "2", 0x11);
     end(lint);
     assert_int_equal(count(lint, LINT_UNTOUCHED), 2);
     for (size_t i = 0; i < lint_count(lint); i++) {
@@ -678,7 +692,7 @@ static void test_corpus(void **state)
         assert_null(strstr(text, "SECRET"));
         assert_int_equal(lint_at(lint, i)->place.line, 0);
         name = name || strstr(text, "(0010,0010) PatientName, which is in 2 of");
-        private = private || strstr(text, "(0009,xx01)");
+        private = private || strstr(text, "(0009,xx01), which is in 2 of");
     }
     assert_true(name);
     assert_true(private);
