@@ -206,10 +206,30 @@ class Canary(sendit.Case):
             self.see("quarantine", "show", image)
             self.see("quarantine", "show", image, "--json")
 
+    def test_nothing_is_said_of_a_file_that_is_looked_at(self):
+        """diff masks what is identifying; its user gave the name of the file, none of ours."""
+        seen = 0
+        for place, _, names in os.walk(self.site.data):
+            for name in names:
+                path = os.path.join(place, name)
+                if not os.path.isfile(path) or os.path.islink(path):
+                    continue
+                shutil.copy(path, self.site.path("one"))
+                for form in ([], ["--json"], ["--html", "-o", "page"]):
+                    seen += self.see("diff", *form, "one").status == 0
+                if os.path.exists(self.site.path("page")):
+                    with open(self.site.path("page"), encoding="utf-8") as file:
+                        self.look("diff --html", file.read())
+                    os.remove(self.site.path("page"))
+        self.assertGreater(seen, 60)
+        for form in ([], ["--json"]):
+            self.see("lint", "dicom", "--corpus", "data", *form)
+
     def test_every_command_is_looked_at(self):
         """A new one must be thought of: here, or as one that sees no image."""
-        looked = {"run", "plan", "check", "stages", "status", "log", "quarantine", "retry"}
-        blind = {"new-stage", "test-stage"}  # they open no ledger
+        looked = {"run", "plan", "check", "stages", "status", "log", "quarantine", "retry", "diff",
+                  "lint"}
+        blind = {"new-stage", "test-stage", "test-recipe"}  # they open no ledger
         commands = re.search(r"^Commands\n(.*?)\n\n", self.site.sendit("--help").out,
                              re.M | re.S).group(1)
         names = set(re.findall(r"^  ([a-z-]+) ", commands, re.M))
