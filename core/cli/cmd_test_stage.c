@@ -53,6 +53,8 @@ static char *find_stage(const struct cli *cli, struct err *err)
     if (strchr(given, '/') || strchr(given, '.'))
         return strdup(given);
     loader = run_loader(&request, err);
+    if (loader && cli->in_process)
+        loader_by_name(loader); /* for a debugger */
     if (loader && !loader_find(loader, given, &file, err))
         path = strdup(file->path);
     loader_free(loader);

@@ -415,6 +415,8 @@ static int look_at_stage(const struct harness *h, harness_planned_fn *planned, v
         return 0;
     }
     loader = loader_new(folders, 1, err);
+    if (loader && h->request->in_process)
+        loader_by_name(loader); /* a debugger opens /proc/self/fd/N as its own, and waits */
     if (loader && !loader_find(loader, h->name, &file, err)) {
         planned(ctx, file->plugin->name, file->plugin->version, n);
         result = 0;

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -404,6 +405,27 @@ class TestStage(unittest.TestCase):
         output = self.run_it("--in-process", PIXEL_CHECK, case, status=1)
         self.assertIn("1..1\n", output)
         self.assertIn('# +   "verdict": "QUARANTINE"', output)
+
+    @unittest.skipUnless(shutil.which("gdb"), "gdb is not installed")
+    def test_a_real_gdb(self):
+        """It stops in the stage, and knows its lines."""
+        case = self.case(expect={"verdict": "QUARANTINE", "code": "trial.said"})
+        script = ("set confirm off\nset debuginfod enabled off\nset breakpoint pending on\n"
+                  "break trial.c:process\nrun\nbacktrace 1\ndelete\ncontinue\nquit\n")
+        process = subprocess.Popen(
+            [sendit.program(), "test-stage", self.stage("SAYS"), case, "--gdb"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=self.place, start_new_session=True,
+            env=dict(os.environ, TMPDIR=self.place, ASAN_OPTIONS="detect_leaks=0"))
+        try:
+            output = process.communicate(script.encode(), timeout=120)[0].decode()
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL) # what it debugs ends with it
+            output = process.communicate()[0].decode()
+        if "ptrace" in output:
+            self.skipTest("nothing may be traced here")
+        self.assertRegex(output, r"(?s)Breakpoint 1, process \(self=.*trial\.c:\d+")
+        self.assertIn("\nok 1 - one\n", output)
 
     def test_in_process_is_loaded_by_name(self):
         output = self.run_it("--in-process", self.stage("SAYS"), self.case(expect={
