@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -25,7 +26,8 @@ struct answer {
     struct diff_sum sum;
     FILE *out;
     struct err *err;
-    int broken; /* errno: the answer could not be written */
+    size_t elements; /* of the file in hand */
+    bool broken;     /* it could not be written */
     bool begun;
 };
 
@@ -88,17 +90,47 @@ static void begin(struct answer *answer)
     answer->begun = true;
 }
 
-static int told(void *ctx, const json_t *file)
+/* Has whoever read the answer gone away?  errno is of no use: other calls came after the write. */
+static bool is_unread(FILE *out)
+{
+    struct pollfd fd = {.fd = fileno(out), .events = POLLOUT};
+
+    return poll(&fd, 1, 0) > 0 && fd.revents & (POLLERR | POLLHUP);
+}
+
+static int look_for_errors(struct answer *answer)
+{
+    if (!ferror(answer->out))
+        return 0;
+    answer->broken = true;
+    return err_set(answer->err, ERR_PLACE, "the answer could not be written; is there room?");
+}
+
+static int told_file(void *ctx, const json_t *file)
 {
     struct answer *answer = ctx;
 
     begin(answer);
+    answer->elements = 0;
     answer->shape->file(file, answer->sum.files, answer->out);
     sum_up(&answer->sum, file);
-    if (!ferror(answer->out))
-        return 0;
-    answer->broken = errno;
-    return err_set(answer->err, ERR_PLACE, "the answer could not be written: %s", strerror(errno));
+    return look_for_errors(answer);
+}
+
+static int told_element(void *ctx, const json_t *element)
+{
+    struct answer *answer = ctx;
+
+    answer->shape->element(element, answer->elements++, answer->out);
+    return look_for_errors(answer);
+}
+
+static int told_end(void *ctx)
+{
+    struct answer *answer = ctx;
+
+    answer->shape->file_end(answer->elements, answer->out);
+    return look_for_errors(answer);
 }
 
 /* What ended it before the first file stands alone. */
@@ -108,8 +140,10 @@ static int finish(const struct cli *cli, struct answer *answer, struct out_file 
     bool alone = failed && !answer->begun;
 
     if (answer->broken) {
-        clearerr(stdout);
-        return answer->broken == EPIPE ? 0 : cli_error(cli, err); /* whoever read has gone */
+        bool unread = is_unread(answer->out);
+
+        clearerr(answer->out);
+        return unread ? 0 : cli_error(cli, err);
     }
     if (!alone) {
         begin(answer);
@@ -140,6 +174,8 @@ static int show(const struct cli *cli, struct plan *plan, const struct diff_key 
                   .fingerprint = key->needed && !key->makeshift ? key->key.fingerprint : NULL,
                   .makeshift = key->makeshift,
                   .originals = cli->originals}};
+    const struct diff_told told = {
+        .file = told_file, .element = told_element, .end = told_end, .ctx = &answer};
     struct out_file out;
     struct diff_request request = {.plan = plan,
                                    .names = (const char *const *)cli->args,
@@ -158,7 +194,7 @@ static int show(const struct cli *cli, struct plan *plan, const struct diff_key 
     answer.out = out.file;
     answer.err = err;
     request.filters = filters;
-    failed = diff_run(&request, told, &answer, err) != 0;
+    failed = diff_run(&request, &told, err) != 0;
     status = finish(cli, &answer, &out, failed, err);
     out_file_close(&out);
     free(filters);

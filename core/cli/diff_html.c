@@ -127,13 +127,17 @@ static void put_stages(const json_t *file, FILE *out)
     fputs("</table>\n", out);
 }
 
-static void put_element(const json_t *element, FILE *out)
+static void html_element(const json_t *element, size_t nth, FILE *out)
 {
     const char *fate = diff_word(element, "fate"), *name = diff_word(element, "keyword");
     const json_t *before = json_object_get(element, "before");
     const json_t *after = json_object_get(element, "after");
     size_t i = 0;
 
+    if (!nth)
+        fputs("<table class=\"elements\"><tr><th></th><th>element</th><th>keyword</th><th>VR</th>"
+              "<th>before</th><th>after</th><th>rule</th></tr>\n",
+              out);
     while (i < 3 && strcmp(fates[i], fate) != 0)
         i++;
     fprintf(out, "<tr class=\"%s\"><td class=\"f\">%s</td><td class=\"t\">", fates[i], fates[i]);
@@ -151,29 +155,22 @@ static void put_element(const json_t *element, FILE *out)
 
 static void html_file(const json_t *file, size_t nth, FILE *out)
 {
-    const char *fate = diff_word(file, "fate");
-    bool passed = !strcmp(fate, "stored") || !strcmp(fate, "checked");
-    const json_t *elements = json_object_get(file, "elements");
-    size_t i;
-    json_t *element;
-
     fprintf(out, "<section id=\"file-%zu\">\n<h2><bdi>", nth + 1);
     put_words(diff_name(file), out);
     fputs("</bdi></h2>\n<p class=\"fate\"><bdi>", out);
     put_words(diff_fate(file), out);
     fputs("</bdi></p>\n", out);
     put_stages(file, out);
-    if (!passed && json_array_size(elements))
+    if (diff_ended(file))
         fputs("<p>Nothing of it leaves; the elements are as they were when it ended.</p>\n", out);
     if (json_is_true(json_object_get(file, "elements_left_out")))
         fputs("<p>It has more elements than are shown.</p>\n", out);
-    if (json_array_size(elements)) {
-        fputs("<table class=\"elements\"><tr><th></th><th>element</th><th>keyword</th><th>VR</th>"
-              "<th>before</th><th>after</th><th>rule</th></tr>\n",
-              out);
-        json_array_foreach(elements, i, element) put_element(element, out);
+}
+
+static void html_file_end(size_t elements, FILE *out)
+{
+    if (elements)
         fputs("</table>\n", out);
-    }
     fputs("</section>\n", out);
 }
 
@@ -194,4 +191,8 @@ static void html_end(const struct diff_sum *sum, const struct err *err, FILE *ou
     fputs("</body>\n</html>\n", out);
 }
 
-const struct diff_shape diff_html = {.begin = html_begin, .file = html_file, .end = html_end};
+const struct diff_shape diff_html = {.begin = html_begin,
+                                     .file = html_file,
+                                     .element = html_element,
+                                     .file_end = html_file_end,
+                                     .end = html_end};

@@ -2,8 +2,8 @@
 /*
  * diff_show.h - the answer of `sendit diff`, in one of three shapes, as it comes.
  *
- * begin() comes first, file() for each file (an object of diff/diff.h), end() last, with the
- * sentence of what ended it before its time, or NULL.
+ * begin() comes first; file(), element() and file_end() for each file (objects of diff/diff.h);
+ * end() last, with the sentence of what ended it before its time, or NULL.
  */
 #ifndef SENDIT_CLI_DIFF_SHOW_H
 #define SENDIT_CLI_DIFF_SHOW_H
@@ -32,6 +32,8 @@ struct diff_sum {
 struct diff_shape {
     void (*begin)(const struct diff_about *about, FILE *out);
     void (*file)(const json_t *file, size_t nth, FILE *out);
+    void (*element)(const json_t *element, size_t nth, FILE *out);
+    void (*file_end)(size_t elements, FILE *out);
     void (*end)(const struct diff_sum *sum, const struct err *err, FILE *out);
 };
 extern const struct diff_shape diff_text, diff_html, diff_json;
@@ -48,6 +50,8 @@ char *diff_value(const json_t *value);
 char *diff_rules(const json_t *element);
 /* "PASS", "QUARANTINE pixel.burned_in", "not called: it hands images out". */
 char *diff_verdict(const json_t *stage);
+/* Is it shown as it was when it ended, and does nothing of it leave? */
+bool diff_ended(const json_t *file);
 /* Labels with blanks between. */
 char *diff_labels(const json_t *labels);
 /* What may deceive who looks, such as marks that turn the direction of writing, as \u202E. */

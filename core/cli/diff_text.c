@@ -53,7 +53,7 @@ static void print_stage(const json_t *stage, size_t number, FILE *out)
     fputs("\n", out);
 }
 
-static void print_element(const json_t *element, FILE *out)
+static void text_element(const json_t *element, size_t nth, FILE *out)
 {
     static const struct {
         const char *fate, *mark;
@@ -70,6 +70,7 @@ static void print_element(const json_t *element, FILE *out)
     size_t i = 0;
     char head[200], *from, *to;
 
+    (void)nth;
     while (i < 3 && strcmp(all[i].fate, fate) != 0)
         i++;
     if (!*name)
@@ -111,11 +112,15 @@ static void text_file(const json_t *file, size_t nth, FILE *out)
     print(out, diff_fate(file));
     fprintf(out, "%s\n", style(out, CLI_PLAIN));
     json_array_foreach(json_object_get(file, "stages"), i, entry) print_stage(entry, i + 1, out);
-    if (!passed && json_array_size(json_object_get(file, "elements")))
+    if (diff_ended(file))
         fputs("  Nothing of it leaves; the elements are as they were when it ended.\n", out);
     if (json_is_true(json_object_get(file, "elements_left_out")))
         fputs("  It has more elements than are shown.\n", out);
-    json_array_foreach(json_object_get(file, "elements"), i, entry) print_element(entry, out);
+}
+
+static void text_file_end(size_t elements, FILE *out)
+{
+    (void)elements;
     fflush(out);
 }
 
@@ -132,7 +137,11 @@ static void text_end(const struct diff_sum *sum, const struct err *err, FILE *ou
         (long long)sum->removed, (long long)sum->added);
 }
 
-const struct diff_shape diff_text = {.begin = text_begin, .file = text_file, .end = text_end};
+const struct diff_shape diff_text = {.begin = text_begin,
+                                     .file = text_file,
+                                     .element = text_element,
+                                     .file_end = text_file_end,
+                                     .end = text_end};
 
 /* ---- as JSON ---- */
 
@@ -154,11 +163,34 @@ static void json_begin(const struct diff_about *about, FILE *out)
     fprintf(out, ",\n\"originals\": %s,\n\"files\": [", about->originals ? "true" : "false");
 }
 
+/* The elements become one more member. */
 static void json_file(const json_t *file, size_t nth, FILE *out)
 {
+    char *text = json_dumps(file, JSON_INDENT(1));
+    size_t n = text ? strlen(text) : 0;
+
+    if (n) /* its bracket is closed later */
+        n--;
+    while (n && text[n - 1] == '\n')
+        n--;
     fputs(nth ? ",\n" : "\n", out);
-    if (json_dumpf(file, out, JSON_INDENT(1)))
+    if (n)
+        fwrite(text, 1, n, out);
+    fputs(",\n \"elements\": [", out);
+    free(text);
+}
+
+static void json_element(const json_t *element, size_t nth, FILE *out)
+{
+    fputs(nth ? ",\n  " : "\n  ", out);
+    if (json_dumpf(element, out, 0))
         fputs("null", out);
+}
+
+static void json_file_end(size_t elements, FILE *out)
+{
+    (void)elements;
+    fputs("]\n}", out);
 }
 
 static void json_end(const struct diff_sum *sum, const struct err *err, FILE *out)
@@ -178,4 +210,8 @@ static void json_end(const struct diff_sum *sum, const struct err *err, FILE *ou
     fputs("\n}\n", out);
 }
 
-const struct diff_shape diff_json = {.begin = json_begin, .file = json_file, .end = json_end};
+const struct diff_shape diff_json = {.begin = json_begin,
+                                     .file = json_file,
+                                     .element = json_element,
+                                     .file_end = json_file_end,
+                                     .end = json_end};

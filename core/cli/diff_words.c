@@ -185,6 +185,15 @@ char *diff_verdict(const json_t *stage)
     return take(&buf);
 }
 
+bool diff_ended(const json_t *file)
+{
+    const char *fate = diff_word(file, "fate");
+    const json_t *counts = json_object_get(file, "counts");
+
+    return strcmp(fate, "stored") != 0 && strcmp(fate, "checked") != 0 &&
+           json_integer_value(json_object_get(counts, "kept"));
+}
+
 char *diff_labels(const json_t *labels)
 {
     struct buf buf = {0};

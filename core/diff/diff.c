@@ -23,7 +23,7 @@
 #include "diff/diff_files.h"
 #include "diff/diff_way.h"
 
-#define MAX_LINE ((size_t)2 << 30) /* bytes of what is told of one file */
+#define MAX_LINE ((size_t)64 << 20) /* bytes; a value has up to DIFF_MAX_TEXT */
 #define LOOK_EACH_MS 200
 
 struct waiting {
@@ -32,8 +32,8 @@ struct waiting {
     struct diff_files files;
     struct diff_page *page; /* shared */
     size_t next;            /* the file that is told next */
-    diff_told_fn *told;
-    void *ctx;
+    const struct diff_told *told;
+    bool in_file; /* its end is to come */
     struct err *err;
     /* the process that works */
     pid_t pid;
@@ -43,17 +43,6 @@ struct waiting {
 };
 
 /* ---- the process that works ---- */
-
-static int write_line(int fd, json_t *json)
-{
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    int result =
-        text && !file_write_all(fd, text, strlen(text)) && !file_write_all(fd, "\n", 1) ? 0 : -1;
-
-    free(text);
-    json_decref(json);
-    return result;
-}
 
 /* No core file, which would hold patients; what a stage prints is no part of the answer; it ends
  * with its parent. */
@@ -77,26 +66,18 @@ static size_t files_in_batch(const struct diff_files *files, size_t from)
     return n;
 }
 
-static int work_through(struct waiting *w, struct diff_way *way, int fd, struct err *err)
+static int work_through(struct waiting *w, struct diff_way *way, FILE *out, struct err *err)
 {
     const struct diff_files *files = &w->files;
 
     for (size_t i = w->next; i < files->n; i++) {
-        json_t *result = json_object();
-
         if (i == w->next || files->files[i].batch != files->files[i - 1].batch)
-            if (diff_way_begin(way, files_in_batch(files, i), err)) {
-                json_decref(result);
+            if (diff_way_begin(way, files_in_batch(files, i), err))
                 return -1;
-            }
         atomic_store(&w->page->taking, true);
-        if (!result || diff_way_take(way, files->files[i].path, i + 1, result)) {
-            json_decref(result);
+        if (diff_way_take(way, files->files[i].path, i + 1, out))
             return err_set(err, ERR_PLACE, "no memory");
-        }
         atomic_store(&w->page->taking, false);
-        if (write_line(fd, result))
-            return err_set(err, ERR_PLACE, "no memory");
         if (i + 1 == files->n || files->files[i + 1].batch != files->files[i].batch)
             diff_way_end(way);
     }
@@ -105,17 +86,21 @@ static int work_through(struct waiting *w, struct diff_way *way, int fd, struct 
 
 static void work(struct waiting *w, int fd)
 {
+    FILE *out = fdopen(fd, "w");
     struct diff_way way = {0};
-    struct err err = {0};
+    struct err err = {.code = ERR_PLACE, .text = "no memory"};
 
+    if (!out)
+        _exit(1);
     if (diff_way_init(&way, w->request, w->page, w->scratch, &err) ||
-        work_through(w, &way, fd, &err)) {
+        work_through(w, &way, out, &err)) {
         json_t *text = json_string(err.text);
 
-        write_line(fd,
-                   json_pack("{s:o, s:i}", "broken", text ? text : json_string("a stage refused"),
-                             "status", err.code ? err.code : ERR_REFUSED));
+        diff_way_tell(out, DIFF_LINE_BROKEN,
+                      json_pack("{s:o, s:i}", "text", text ? text : json_string("a stage refused"),
+                                "status", err.code ? err.code : ERR_REFUSED));
     }
+    fflush(out);
     diff_way_fini(&way);
     _exit(0);
 }
@@ -127,7 +112,7 @@ static int start(struct waiting *w)
 
     atomic_store(&w->page->stage, -1);
     atomic_store(&w->page->taking, false);
-    w->timed_out = false;
+    w->timed_out = w->in_file = false;
     w->line.len = 0;
     if (pipe(ends))
         return err_set(w->err, ERR_PLACE, "no pipe: %s", strerror(errno));
@@ -164,7 +149,7 @@ static json_t *name_json(const char *text)
 }
 
 /* Names of files are names of patients, but for those that the user wrote. */
-static int tell(struct waiting *w, json_t *result)
+static int tell_file(struct waiting *w, json_t *result)
 {
     const struct diff_file *file = &w->files.files[w->next++];
     json_t *whole =
@@ -178,24 +163,52 @@ static int tell(struct waiting *w, json_t *result)
         json_decref(whole);
         return err_set(w->err, ERR_PLACE, "no memory");
     }
-    answer = w->told(w->ctx, whole);
+    w->in_file = true;
+    answer = w->told->file(w->told->ctx, whole);
     json_decref(whole);
     return answer;
 }
 
-static int hear(struct waiting *w, char *line, size_t len)
+static int tell_end(struct waiting *w)
 {
-    json_t *json = json_loadb(line, len, 0, NULL);
-    const char *broken = json_string_value(json_object_get(json, "broken"));
-    int result;
+    w->in_file = false;
+    return w->told->end(w->told->ctx);
+}
 
-    if (!json || w->next >= w->files.n)
-        result = err_set(w->err, ERR_PLACE, "the process that looks at files said what it may not");
-    else if (broken)
-        result =
-            err_set(w->err, (int)json_integer_value(json_object_get(json, "status")), "%s", broken);
-    else
-        result = tell(w, json);
+static int obey(struct waiting *w, char letter, json_t *json)
+{
+    const char *text;
+
+    switch (letter) {
+    case DIFF_LINE_FILE:
+        if (json && !w->in_file && w->next < w->files.n)
+            return tell_file(w, json);
+        break;
+    case DIFF_LINE_ELEMENT:
+        if (json && w->in_file)
+            return w->told->element(w->told->ctx, json);
+        break;
+    case DIFF_LINE_END:
+        if (w->in_file)
+            return tell_end(w);
+        break;
+    case DIFF_LINE_BROKEN:
+        text = json_string_value(json_object_get(json, "text"));
+        if (text)
+            return err_set(w->err, (int)json_integer_value(json_object_get(json, "status")), "%s",
+                           text);
+        break;
+    default:
+        break;
+    }
+    return err_set(w->err, ERR_PLACE, "the process that looks at files said what it may not");
+}
+
+static int hear(struct waiting *w, const char *line, size_t len)
+{
+    json_t *json = len > 1 ? json_loadb(line + 1, len - 1, 0, NULL) : NULL;
+    int result = obey(w, len ? line[0] : '\0', json);
+
     json_decref(json);
     return result;
 }
@@ -273,16 +286,15 @@ static int tell_crash(struct waiting *w, int status)
         snprintf(text, sizeof(text), "The stage crashed (%s).", strsignal(WTERMSIG(status)));
     else
         snprintf(text, sizeof(text), "The stage ended the process.");
-    result =
-        json_pack("{s:s, s:s, s:s, s:s, s:[], s:[], s:[], s:{s:i, s:i, s:i, s:i}}", "fate",
-                  "failed", "stage", known ? plan->stages[stage].id : "core", "code",
-                  w->timed_out ? "host.timeout" : "host.crashed", "text", text, "labels", "stages",
-                  "elements", "counts", "kept", 0, "changed", 0, "removed", 0, "added", 0);
+    result = json_pack("{s:s, s:s, s:s, s:s, s:[], s:[], s:{s:i, s:i, s:i, s:i}}", "fate", "failed",
+                       "stage", known ? plan->stages[stage].id : "core", "code",
+                       w->timed_out ? "host.timeout" : "host.crashed", "text", text, "labels",
+                       "stages", "counts", "kept", 0, "changed", 0, "removed", 0, "added", 0);
     if (!result)
         return err_set(w->err, ERR_PLACE, "no memory");
-    answer = tell(w, result);
+    answer = tell_file(w, result);
     json_decref(result);
-    return answer;
+    return answer ? answer : tell_end(w);
 }
 
 /* One process, from the next file on. */
@@ -298,6 +310,8 @@ static int go_on(struct waiting *w)
         kill(w->pid, SIGKILL);
     while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
         ;
+    if (!result && w->in_file)
+        result = err_set(w->err, ERR_PLACE, "the process that looks at files was ended");
     if (result || w->next == w->files.n)
         return result;
     stage = atomic_load(&w->page->stage);
@@ -329,10 +343,9 @@ static const char *scratch_folder(void)
     return named && *named ? named : "/tmp";
 }
 
-int diff_run(const struct diff_request *request, diff_told_fn *told, void *ctx, struct err *err)
+int diff_run(const struct diff_request *request, const struct diff_told *told, struct err *err)
 {
-    struct waiting w = {
-        .request = request, .scratch = scratch_folder(), .told = told, .ctx = ctx, .err = err};
+    struct waiting w = {.request = request, .scratch = scratch_folder(), .told = told, .err = err};
     int result = -1;
 
     w.page = mmap(NULL, sizeof(*w.page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

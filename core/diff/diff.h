@@ -34,7 +34,7 @@ struct diff_request {
 };
 
 /*
- * One file, as a JSON object:
+ * One file, as a JSON object, and then its elements:
  *
  *   file, number   what the user wrote; which file of that folder it is, from 1
  *   path           with `paths`, and for what the user wrote
@@ -42,20 +42,27 @@ struct diff_request {
  *   stage, code, text  who said so, and why, unless it is stored or checked
  *   labels         those that it has in the end
  *   stages         [{ stage, verdict, code, text, labels, edited } or { stage, not_called }]
- *   elements       [{ path, tag, keyword, vr, depth, fate, before, after, by }]
- *                  fate: kept, changed, removed, added
- *                  before, after: null if it is not there, else { vr, length, and one of value,
- *                  masked, items, sha256 }
- *                  by: [{ stage, file, line, rule, note, of }]
- *   counts         { kept, changed, removed, added }
+ *   counts         of its elements: { kept, changed, removed, added }
+ *   elements_left_out  there are more than DIFF_MAX_ELEMENTS
  *
- * A value of the original stands in it with `originals` alone.
+ * An element: { path, tag, keyword, depth, fate, before, after, by }
+ *   fate           kept, changed, removed, added
+ *   before, after  null if it is not there, else { vr, length or items, value or masked or sha256 }
+ *   by             [{ stage, file, line, rule, note, of }]
+ *
+ * A value of the original stands in it with `originals` alone.  What does not return 0 ends the
+ * run.
  */
-typedef int diff_told_fn(void *ctx, const json_t *file);
+struct diff_told {
+    int (*file)(void *ctx, const json_t *file);
+    int (*element)(void *ctx, const json_t *element);
+    int (*end)(void *ctx); /* of the file */
+    void *ctx;
+};
 
-/* What is told, in the byte order of folders and of names.  `told` ends the run if it does not
- * return 0, which is returned.  -1 with `err` if a name is not there (ERR_PLACE), or a stage cannot
- * be opened. */
-int diff_run(const struct diff_request *request, diff_told_fn *told, void *ctx, struct err *err);
+/* Files come in the byte order of folders and of names.  What ended the run is returned: 0, what
+ * `told` returned, or -1 with `err` if a name is not there (ERR_PLACE), or a stage cannot be
+ * opened. */
+int diff_run(const struct diff_request *request, const struct diff_told *told, struct err *err);
 
 #endif

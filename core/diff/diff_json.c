@@ -11,10 +11,11 @@ static const char *const fates[] = {"kept", "changed", "removed", "added"};
 
 struct making {
     const struct diff_shown *shown;
-    json_t *elements;
-    json_int_t counts[N_FATES];
+    int (*each)(void *ctx, const json_t *element);
+    void *ctx;
     struct buf path; /* of the item in hand, with a "." behind it */
-    bool failed;
+    bool failed;     /* no memory */
+    int result;      /* of `each` */
 };
 
 static void set(struct making *m, json_t *object, const char *key, json_t *value)
@@ -155,7 +156,9 @@ static void add_items(struct making *m, const struct diff_node *node, uint32_t d
 
     for (size_t i = 0; i < node->n_items; i++) {
         buf_printf(&m->path, "(%04X,%04X)[%zu].", node->tag >> 16, node->tag & 0xffff, i);
-        if (!m->path.failed)
+        if (m->path.failed)
+            m->failed = true;
+        else
             add_item(m, &node->items[i], depth + 1, around);
         m->path.len = len;
         if (m->path.data)
@@ -181,9 +184,9 @@ static void add_node(struct making *m, const struct diff_node *node, uint32_t de
     set(m, object, "before", before_json(m, node));
     set(m, object, "after", after_json(m, node));
     set(m, object, "by", all_by_json(m, node, around));
-    if (json_array_append_new(m->elements, object))
-        m->failed = true;
-    m->counts[fate]++;
+    if (!m->failed && !m->result)
+        m->result = m->each(m->ctx, object);
+    json_decref(object);
     if (node->n_by)
         inner = (struct around){node, path.data};
     add_items(m, node, depth, &inner);
@@ -193,7 +196,7 @@ static void add_node(struct making *m, const struct diff_node *node, uint32_t de
 static void add_item(struct making *m, const struct diff_item *item, uint32_t depth,
                      const struct around *around)
 {
-    for (size_t i = 0; i < item->n && !m->failed; i++) {
+    for (size_t i = 0; i < item->n && !m->failed && !m->result; i++) {
         const struct diff_node *node = item->nodes[i];
 
         if (node->before.there || node->after.there) /* else a rule found nothing to do */
@@ -201,21 +204,37 @@ static void add_item(struct making *m, const struct diff_item *item, uint32_t de
     }
 }
 
-int diff_json_add(json_t *file, const struct diff_tree *tree, const struct diff_shown *shown)
+static void count(const struct diff_item *item, json_int_t counts[N_FATES])
 {
-    struct making m = {.shown = shown, .elements = json_array()};
-    const struct around nothing = {0};
-    json_t *counts;
+    for (size_t i = 0; i < item->n; i++) {
+        const struct diff_node *node = item->nodes[i];
 
-    if (!m.elements)
-        return -1;
+        if (!node->before.there && !node->after.there)
+            continue;
+        counts[fate_of(node)]++;
+        for (size_t k = 0; k < node->n_items; k++)
+            count(&node->items[k], counts);
+    }
+}
+
+json_t *diff_json_counts(const struct diff_tree *tree)
+{
+    json_int_t counts[N_FATES] = {0};
+
+    count(&tree->meta, counts);
+    count(&tree->top, counts);
+    return json_pack("{s:I, s:I, s:I, s:I}", fates[KEPT], counts[KEPT], fates[CHANGED],
+                     counts[CHANGED], fates[REMOVED], counts[REMOVED], fates[ADDED], counts[ADDED]);
+}
+
+int diff_json_each(const struct diff_tree *tree, const struct diff_shown *shown,
+                   int (*each)(void *ctx, const json_t *element), void *ctx)
+{
+    struct making m = {.shown = shown, .each = each, .ctx = ctx};
+    const struct around nothing = {0};
+
     add_item(&m, &tree->meta, 0, &nothing);
     add_item(&m, &tree->top, 0, &nothing);
     buf_fini(&m.path);
-    counts = json_object();
-    for (size_t i = 0; i < N_FATES; i++)
-        set(&m, counts, fates[i], json_integer(m.counts[i]));
-    set(&m, file, "counts", counts);
-    set(&m, file, "elements", m.elements);
-    return m.failed ? -1 : 0;
+    return m.failed ? -1 : m.result;
 }

@@ -17,7 +17,10 @@ struct diff_shown {
     bool made;      /* values that stages made, which may have something of the original in them */
 };
 
-/* "elements" and "counts" of diff.h, into `file`; -1 without memory. */
-int diff_json_add(json_t *file, const struct diff_tree *tree, const struct diff_shown *shown);
+/* "counts" of diff.h; NULL without memory. */
+json_t *diff_json_counts(const struct diff_tree *tree);
+/* Each of "elements"; -1 without memory, or what `each` returned if not 0. */
+int diff_json_each(const struct diff_tree *tree, const struct diff_shown *shown,
+                   int (*each)(void *ctx, const json_t *element), void *ctx);
 
 #endif

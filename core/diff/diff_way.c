@@ -473,8 +473,25 @@ static bool is_clean(const struct taking *t)
     return !(needed & ~(t->labels & ~t->guessed));
 }
 
-static void put_result(struct taking *t, json_t *result)
+int diff_way_tell(FILE *out, char letter, json_t *json)
 {
+    int result = putc(letter, out) == EOF || (json && json_dumpf(json, out, JSON_COMPACT)) ||
+                         putc('\n', out) == EOF
+                     ? -1
+                     : 0;
+
+    json_decref(json);
+    return result;
+}
+
+static int tell_element(void *ctx, const json_t *element)
+{
+    return diff_way_tell(ctx, DIFF_LINE_ELEMENT, json_incref((json_t *)(uintptr_t)element));
+}
+
+static void put_result(struct taking *t, FILE *out)
+{
+    json_t *result = json_object();
     const struct diff_shown shown = {.plan = t->way->request->plan,
                                      .originals = t->way->request->originals,
                                      .made = is_clean(t)};
@@ -490,8 +507,10 @@ static void put_result(struct taking *t, json_t *result)
     set(t, result, "stages", json_incref(t->stages));
     if (t->object && t->tree.too_many)
         set(t, result, "elements_left_out", json_true());
-    if (diff_json_add(result, &t->tree, &shown))
-        t->failed = true;
+    set(t, result, "counts", diff_json_counts(&t->tree));
+    t->failed = t->failed || diff_way_tell(out, DIFF_LINE_FILE, result) ||
+                diff_json_each(&t->tree, &shown, tell_element, out) ||
+                diff_way_tell(out, DIFF_LINE_END, NULL) || fflush(out);
 }
 
 static void go(struct taking *t, const char *id)
@@ -529,7 +548,7 @@ static void refuse(struct taking *t, const struct dicom_refusal *refusal)
             json_string("the image ended before it"));
 }
 
-int diff_way_take(struct diff_way *way, const char *path, size_t number, json_t *result)
+int diff_way_take(struct diff_way *way, const char *path, size_t number, FILE *out)
 {
     struct taking t = {.way = way, .stages = json_array()};
     struct dicom_refusal refusal = {0};
@@ -548,7 +567,7 @@ int diff_way_take(struct diff_way *way, const char *path, size_t number, json_t 
     host_originals_clear(&way->env);
     (void)host_item(&way->env, NULL);
     if (!t.failed && t.fate)
-        put_result(&t, result);
+        put_result(&t, out);
     diff_tree_fini(&t.tree);
     dicom_close(t.object);
     json_decref(t.stages);

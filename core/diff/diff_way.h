@@ -10,6 +10,7 @@
 #define SENDIT_DIFF_DIFF_WAY_H
 
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include <jansson.h>
 
@@ -53,7 +54,14 @@ void diff_way_fini(struct diff_way *way);
 /* A batch of `n` files begins. */
 int diff_way_begin(struct diff_way *way, size_t n, struct err *err);
 void diff_way_end(struct diff_way *way);
-/* Take a file through; what came of it goes into `result`.  -1 without memory. */
-int diff_way_take(struct diff_way *way, const char *path, size_t number, json_t *result);
+/* Take a file through, and write what came of it: a line for the file, one for each element, and
+ * one for its end, each with its letter before it.  -1 without memory, or if nobody reads. */
+#define DIFF_LINE_FILE 'F'
+#define DIFF_LINE_ELEMENT 'E'
+#define DIFF_LINE_END '.'
+#define DIFF_LINE_BROKEN 'X'
+int diff_way_take(struct diff_way *way, const char *path, size_t number, FILE *out);
+/* The JSON is taken; NULL is {}. */
+int diff_way_tell(FILE *out, char letter, json_t *json);
 
 #endif

@@ -90,11 +90,20 @@ static void look(struct trip *t, size_t stage)
     assert_int_equal(dicom_end(t->object, true), 0);
 }
 
+static int add_element(void *ctx, const json_t *one)
+{
+    return json_array_append(ctx, (json_t *)(uintptr_t)one);
+}
+
 static void show(struct trip *t, bool originals, bool made)
 {
     const struct diff_shown shown = {.plan = &plan, .originals = originals, .made = made};
 
-    assert_int_equal(diff_json_add(t->file, &t->tree, &shown), 0);
+    json_t *elements = json_array();
+
+    assert_int_equal(diff_json_each(&t->tree, &shown, add_element, elements), 0);
+    json_object_set_new(t->file, "elements", elements);
+    json_object_set_new(t->file, "counts", diff_json_counts(&t->tree));
 }
 
 static const json_t *element(const struct trip *t, const char *path)
@@ -143,6 +152,8 @@ static void test_untouched(void **state)
     assert_fate(&t, "(0008,0000)", "removed", "core");
     assert_fate(&t, "(0008,1140)[0].(0008,0000)", "removed", "core");
     assert_fate(&t, "(FFFC,FFFC)", "removed", "core");
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(t.file, "counts"), "removed")), 3);
     close_trip(&t);
 }
 
