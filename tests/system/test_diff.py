@@ -348,6 +348,14 @@ class Verdicts(Diff):
         self.assertEqual((file["fate"], file["code"]), ("quarantined", "ids.no_patient"))
         self.assertEqual({element["fate"] for element in file["elements"]}, {"kept"})
 
+    def test_rules_of_a_stage_that_holds_it_did_nothing(self):
+        """The walk came half way: what it did was taken back."""
+        self.use("REPLACE AccessionNumber X\nJITTER Manufacturer 1\n")
+        file = self.one(self.add_rich())
+        self.assertEqual((file["fate"], file["code"]), ("quarantined", "deid.recipe"))
+        self.assertEqual([element["by"] for element in file["elements"] if element["by"]], [])
+        self.assertEqual({element["fate"] for element in file["elements"]}, {"kept"})
+
     def test_two_patients_in_one_study(self):
         """Files of a folder are one batch, in the order of their names."""
         a = self.site.add(rich(1), "s", "A")
@@ -425,6 +433,37 @@ class Verdicts(Diff):
         file = self.one("--show-originals", os.path.join("data", "s", "IM1"))
         self.run_sendit("run")
         self.assert_is_what_is_stored(file, sendit.images(self.site.clean)[0])
+
+    def test_what_a_stage_makes_of_an_image_that_is_not_clean(self):
+        if not os.path.isdir(sendit.test_stages()):
+            self.skipTest("no stages were built for tests")
+        stages = [self.site.stages()[0], dict(MISBEHAVE, config={"edit": True}),
+                  self.site.stages()[-1]]
+        self.site.write_pipeline(stages=stages, policy={"egress_needs": [], "because": "a test"})
+        path = self.add_rich()
+        file = self.one("--plugins", sendit.test_stages(), path)
+        edited = [element for element in file["elements"]
+                  if element["by"] == [{"stage": "misbehave"}]]
+        self.assertTrue(edited)
+        for element in edited:
+            after = element["after"] or {"masked": True}
+            self.assertTrue(after.get("masked") or "items" in after or not after["length"], element)
+
+    def test_a_stage_that_talks_to_the_network(self):
+        """It is not called, and what it would grant is taken for granted, not for earned."""
+        if not os.path.isdir(sendit.test_stages()):
+            self.skipTest("no stages were built for tests")
+        stages = self.site.stages()
+        anonymizer = stages.index(self.entry(stages, "local-anonymizer"))
+        stages[anonymizer] = {"use": "talks", "config": {"does": "crash"}, "allow": [
+            "network", "sends-phi", "grant:ids.replaced", "grant:deid.header"]}
+        self.site.write_pipeline(stages=stages)
+        file = self.one("--plugins", sendit.test_stages(), self.add_rich())
+        self.assertEqual(file["fate"], "stored")
+        self.assertIn("network", file["stages"][anonymizer]["not_called"])
+        self.assertEqual(file["labels"], ["pixels.checked", "filters.passed"])
+        self.assertEqual({element["fate"] for element in file["elements"]
+                          if not element["tag"].startswith("0002")}, {"kept"})
 
     def test_a_pipeline_that_only_checks(self):
         self.site.write_pipeline(stages=self.site.stages()[:2], dry=True)
@@ -577,6 +616,18 @@ class Nothing(Diff):
             shown = self.run_sendit("diff", "--show-originals", *args, path).out
             for word in WORDS:
                 self.assertIn(word, shown.replace("\\u0000", ""))
+
+    def test_what_stays_is_masked_too(self):
+        """A value that is as it was is one of the original, whoever gets to see it later."""
+        path = self.add_rich()
+        for element in self.one(path)["elements"]:
+            if element["fate"] == "kept" and not element["tag"].startswith("7FE0"):
+                for side in ("before", "after"):
+                    value = element[side]
+                    self.assertNotIn("sha256", value)
+                    self.assertTrue("items" in value or "masked" in value or not value["length"],
+                                    element)
+        self.assertNotIn("Synthetic", self.run_sendit("diff", path).out)
 
     def test_no_canary_of_any_attribute(self):
         """Every attribute that there is, each with a word; images that pass, and one that is held."""

@@ -238,10 +238,13 @@ static void stop(struct sendit_stage_state *self)
     free(self);
 }
 
+#ifndef STAGE_GRANTS
+#define STAGE_GRANTS NULL
+#endif
 #define IS_SOURCE ((STAGE_FLAGS)&SENDIT_SOURCE)
 
 SENDIT_PLUGIN(.flags = STAGE_FLAGS, SENDIT_OPTIONS(options), .name = STAGE_NAME, .version = "1.0.0",
-              .summary = "Misbehaves as it is told.", .open = start,
+              .summary = "Misbehaves as it is told.", .grants = STAGE_GRANTS, .open = start,
               .produce = IS_SOURCE ? produce : NULL, .begin = IS_SOURCE ? NULL : begin,
               .process = IS_SOURCE ? NULL : process, .finish = IS_SOURCE ? NULL : finish,
               .abandon = IS_SOURCE ? NULL : abandon, .close = stop);
