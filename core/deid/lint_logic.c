@@ -86,6 +86,12 @@ static bool each_word_has(const char *words, const struct pattern *pattern)
     return true;
 }
 
+/* What equals a number may be written otherwise, so that nothing follows for its text. */
+static bool is_number(const char *text)
+{
+    return *text && strspn(text, "0123456789+-.eE") == strlen(text);
+}
+
 static bool follows(const struct logic_var *a, const struct logic_var *b)
 {
     if (b->base == LOGIC_PRESENT)
@@ -93,15 +99,11 @@ static bool follows(const struct logic_var *a, const struct logic_var *b)
     if (b->base == LOGIC_EMPTY || !asks_value(a) || strchr(a->test->text, '\\'))
         return false;
     if (a->base == LOGIC_EQUALS && b->base != LOGIC_EQUALS)
-        return pattern_match(b->test->pattern, a->test->text, strlen(a->test->text)) == PATTERN_YES;
+        return !is_number(a->test->text) &&
+               pattern_match(b->test->pattern, a->test->text, strlen(a->test->text)) == PATTERN_YES;
     return a->base == LOGIC_CONTAINS && b->base == LOGIC_CONTAINS &&
            pattern_is_plain(a->test->pattern) && pattern_is_plain(b->test->pattern) &&
            each_word_has(a->test->text, b->test->pattern);
-}
-
-static bool are_numbers(const char *a, const char *b)
-{
-    return strspn(a, "0123456789+-.eE") == strlen(a) && strspn(b, "0123456789+-.eE") == strlen(b);
 }
 
 /* Can they not hold at once? */
@@ -115,9 +117,10 @@ static bool contradicts(const struct logic_var *a, const struct logic_var *b)
     if (a->base != LOGIC_EQUALS || !asks_value(b) || !is_single(&left->field) ||
         strchr(left->text, '\\'))
         return false;
-    if (b->base == LOGIC_EQUALS && are_numbers(left->text, right->text))
-        return strtod(left->text, NULL) < strtod(right->text, NULL) ||
-               strtod(left->text, NULL) > strtod(right->text, NULL);
+    if (is_number(left->text))
+        return b->base == LOGIC_EQUALS && is_number(right->text) &&
+               (strtod(left->text, NULL) < strtod(right->text, NULL) ||
+                strtod(left->text, NULL) > strtod(right->text, NULL));
     return pattern_match(right->pattern, left->text, strlen(left->text)) == PATTERN_NO;
 }
 

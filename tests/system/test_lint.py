@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """sendit lint on the command line: what it prints, its statuses, a corpus, several recipes as one."""
 import hashlib
+import json
 import os
 import pty
+import random
 import re
 import subprocess
 import unittest
@@ -176,6 +178,74 @@ class Lint(sendit.Case):
                            "REMOVE PatientID\n", os.path.basename(shown.group(1)))
         self.assertEqual(self.run_sendit("lint", name, "--ignore", "keeps", "--ignore", "leaves",
                                          expect=1).out, shown.group(2))
+
+
+class Truth(sendit.Case):
+    """What is said of LABELs that are made by chance is so of images that are."""
+
+    VALUES = {"Modality": ["CT", "MR", "ct", "C"], "StudyID": ["1", "12", "^1", "2$"],
+              "ImageType": ["AXIAL", "DERIVED", "AXIAL|SAVE", "SAVE", "ORIGINAL\\PRIMARY"],
+              "Manufacturer": ["GE", "GE MEDICAL", "ge|siemens", "SIEMENS", ".*"],
+              "Rows": ["512", "512.0", "256"]}
+    GIVEN = {"Modality": [None, "", "CT", "MR", "US"], "StudyID": [None, "", "1", "12", "2"],
+             "ImageType": [None, "", ["AXIAL"], ["DERIVED", "SAVE"], ["ORIGINAL", "PRIMARY"],
+                           ["ORIGINAL", "PRIMARY", "AXIAL"]],
+             "Manufacturer": [None, "", "GE", "GE MEDICAL", "Siemens", "X"], "Rows": [512, 256, 8]}
+    OPS = ("contains", "notcontains", "equals", "notequals", "matches", "missing", "present",
+           "empty")
+    PAIRS, IMAGES = (400, 60) if sendit.LONG else (40, 30)
+
+    def make_test(self):
+        field, op = self.chance.choice(sorted(self.VALUES)), self.chance.choice(self.OPS)
+        value = self.chance.choice(self.VALUES[field])
+        if "\\" in value:  # no pattern
+            op = "equals"
+        return " ".join([op, field] + [value] * (op not in ("missing", "present", "empty")))
+
+    def make_label(self, name):
+        text = "LABEL %s\n" % name
+        for _ in range(self.chance.choice((1, 2, 2, 3))):
+            text += self.chance.choice(("", "+ ", "|| ", "+ ")) + self.make_test()
+            for _ in range(self.chance.choice((0, 0, 1, 2))):
+                text += self.chance.choice((" + ", " || ")) + self.make_test()
+            text += "\n"
+        return text
+
+    def test_dead_always_and_shadowed(self):
+        self.chance = random.Random(int(os.environ.get("SENDIT_TEST_SEED", "7")))
+        head, said = "FORMAT dicom\n%filter greylist\n", 0
+        for i in range(self.IMAGES):
+            given = {key: self.chance.choice(self.GIVEN[key]) for key in sorted(self.GIVEN)}
+            sendit.save(sendit.make_image(i + 1, **given), self.site.path("in", "%02d.dcm" % i))
+        pairs = [[self.make_label("first"), self.make_label("second")] for _ in range(self.PAIRS)]
+        for i, pair in enumerate(pairs):
+            for name, text in zip("ab", pair):
+                folder = self.site.path("cases", "%03d%s" % (i, name))
+                os.makedirs(folder)
+                os.symlink(self.site.path("in"), os.path.join(folder, "in"))
+                with open(os.path.join(folder, "recipe"), "w") as file:
+                    file.write(head + text)
+        self.run_sendit("test-recipe", "cases", "--update")
+        for i, pair in enumerate(pairs):
+            holds = []
+            for name in "ab":
+                with open(self.site.path("cases", "%03d%s" % (i, name), "expect.json")) as file:
+                    items = json.load(file)["items"]
+                holds.append([items[key]["verdict"] == "QUARANTINE" for key in sorted(items)])
+            with open(self.site.path("mine"), "w") as file:
+                file.write(head + "".join(pair))
+            result = self.site.sendit("lint", "./mine", "--json")
+            self.assertIn(result.status, (0, 1), str(result))
+            for one in result.json["findings"]:
+                of = holds[0 if "LABEL first" in one["text"].split(":")[0] else 1]
+                said += one["code"] in ("dead-label", "always-label", "shadowed-label")
+                if one["code"] == "dead-label":
+                    self.assertFalse(any(of), pair)
+                elif one["code"] == "always-label":
+                    self.assertTrue(all(of), pair)
+                elif one["code"] == "shadowed-label":
+                    self.assertFalse(any(b and not a for a, b in zip(*holds)), pair)
+        self.assertTrue(said)
 
 
 if __name__ == "__main__":

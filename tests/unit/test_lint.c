@@ -321,6 +321,7 @@ static void test_labels(void **state)
         {"empty StudyID\n+ contains StudyID X", LINT_DEAD_LABEL, true},
         {"equals Rows 512\n+ equals Rows 512.0", LINT_DEAD_LABEL, false},
         {"equals Rows 512\n+ equals Rows 256", LINT_DEAD_LABEL, true},
+        {"equals Rows 512.0\n+ notcontains Rows 512.0", LINT_DEAD_LABEL, false},
         {"contains StudyID X\n+ notcontains StudyID x", LINT_DEAD_LABEL, true},
         {"present StudyID\n|| missing StudyID", LINT_ALWAYS_LABEL, true},
         {"notequals Modality CT\n|| notequals Modality MR", LINT_ALWAYS_LABEL, true},
