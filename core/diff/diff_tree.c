@@ -430,7 +430,7 @@ static void sweep(struct diff_tree *tree, struct diff_item *item, bool covered)
     }
 }
 
-static int digest_range(const struct sendit_part *part, char ret_digest[DIGEST_HEX])
+int diff_tree_digest(const struct sendit_part *part, char ret_digest[DIGEST_HEX])
 {
     enum { BLOCK = 1 << 18 };
     struct digest *digest = digest_new();
@@ -462,6 +462,13 @@ static struct diff_node *pixels_of(const struct diff_tree *tree)
     return NULL;
 }
 
+const char *diff_tree_pixels(const struct diff_tree *tree)
+{
+    const struct diff_node *node = pixels_of(tree);
+
+    return node ? node->after.digest : "";
+}
+
 /* Pixel data is a range of a file, but for a deflated data set, where it has no digest. */
 static void look_at_pixels(struct diff_tree *tree, struct sendit_dataset *ds)
 {
@@ -479,7 +486,7 @@ static void look_at_pixels(struct diff_tree *tree, struct sendit_dataset *ds)
         return;
     if (!tree->first && range->fd == tree->pixel_fd && range->offset == tree->pixel_at)
         return; /* where it was */
-    if (digest_range(range, digest))
+    if (diff_tree_digest(range, digest))
         return;
     tree->pixel_fd = range->fd;
     tree->pixel_at = range->offset;

@@ -75,6 +75,10 @@ void diff_tree_meta(struct diff_tree *tree, const void *bytes, size_t len);
 struct deid_watch diff_tree_watch(struct diff_tree *tree, size_t stage);
 /* The stage's edits were taken back. */
 void diff_tree_forget(struct diff_tree *tree, size_t stage);
+/* The digest of its pixel data as it is now, "" without. */
+const char *diff_tree_pixels(const struct diff_tree *tree);
+/* Of a part that is a range of a file; 0 or -1. */
+int diff_tree_digest(const struct sendit_part *part, char ret_digest[DIGEST_HEX]);
 void diff_tree_fini(struct diff_tree *tree);
 
 #endif

@@ -14,6 +14,7 @@
 #define TAG_SOP_INSTANCE 0x00080018u
 
 static const char hands_out[] = "it hands images out";
+static const char ended[] = "the image ended before it";
 static const char talks[] = "it talks to the network";
 
 /* One file. */
@@ -215,6 +216,7 @@ void diff_way_fini(struct diff_way *way)
             host_fini(&stage->host);
     }
     host_facts_clear(&way->env);
+    map_clear(&way->instances);
     for (size_t i = way->n_stages; i-- > 0;)
         if (way->stages[i].has_memory)
             memory_fini(&way->stages[i].memory);
@@ -406,6 +408,48 @@ static void miss_label(struct taking *t, const struct diff_way_stage *stage, uin
     add_answer(t, add_stage(t, stage), SENDIT_QUARANTINE, &why, false);
 }
 
+/* "HEADER PIXELS", digests of what would be written; -1 if that cannot be read. */
+static int digest_file(const struct taking *t, const struct sendit_file *file,
+                       char ret_digests[2 * DIGEST_HEX])
+{
+    struct digest *digest = digest_new();
+    char header[DIGEST_HEX], pixels[DIGEST_HEX] = "";
+    int result = digest ? 0 : -1;
+
+    snprintf(pixels, sizeof(pixels), "%s", t->looks ? diff_tree_pixels(&t->tree) : "");
+    for (uint32_t i = 0; !result && i < file->n_parts; i++) {
+        const struct sendit_part *part = &file->parts[i];
+
+        if (part->data)
+            result = digest_add(digest, part->data, (size_t)part->length);
+        else if (!pixels[0])
+            result = diff_tree_digest(part, pixels);
+    }
+    if (!result && !digest_hex(digest, header))
+        snprintf(ret_digests, 2 * DIGEST_HEX, "%s %s", header, pixels);
+    else
+        result = -1;
+    digest_free(digest);
+    return result;
+}
+
+/* As run/chain.c judges one with the new UID of another, among the files of this call. */
+static void check_instance(struct taking *t, const struct sendit_file *file, const char *uid)
+{
+    struct map *instances = &t->way->instances;
+    const char *first = map_get(instances, uid);
+    char digests[2 * DIGEST_HEX];
+
+    if (digest_file(t, file, digests) || (!first && map_put(instances, uid, digests)))
+        t->failed = true;
+    else if (first && !strcmp(first, digests))
+        end(t, "ignored", "core", "import.duplicate", "The same image was there before.");
+    else if (first)
+        end(t, "quarantined", "core", "import.conflict",
+            "An image with the same SOP Instance UID was there before, and nothing proves that "
+            "this is the same.");
+}
+
 /* Can it be written under its new UID?  Its new meta group is looked at. */
 static void look_at_file(struct taking *t)
 {
@@ -418,7 +462,9 @@ static void look_at_file(struct taking *t)
         dicom_view(ds, &file) != SENDIT_OK)
         end(t, "quarantined", "core", "dicom.write",
             "The image cannot be written as a DICOM file.");
-    else if (t->looks && file->n_parts && file->parts[0].data)
+    else
+        check_instance(t, file, uid);
+    if (!t->fate && t->looks && file->n_parts && file->parts[0].data)
         diff_tree_meta(&t->tree, file->parts[0].data, (size_t)file->parts[0].length);
     if (dicom_end(t->object, true))
         t->failed = true;
@@ -428,8 +474,8 @@ static void leave_out(struct taking *t, struct diff_way_stage *stage)
 {
     if (stage->plan->egress && !t->handed_out) {
         look_at_file(t);
-        if (t->fate) {
-            add_answer(t, add_stage(t, stage), SENDIT_QUARANTINE, &t->why, false);
+        if (t->fate) { /* sendit itself ended it */
+            set(t, add_stage(t, stage), "not_called", json_string(ended));
             return;
         }
     }
@@ -444,7 +490,7 @@ static void pass_stage(struct taking *t, struct diff_way_stage *stage, const cha
     uint64_t missing = stage->plan->needs & ~t->labels;
 
     if (t->fate)
-        set(t, add_stage(t, stage), "not_called", json_string("the image ended before it"));
+        set(t, add_stage(t, stage), "not_called", json_string(ended));
     else if (missing && (stage->left_out || stage->in_batch))
         miss_label(t, stage, missing);
     else if (stage->left_out)
@@ -544,8 +590,7 @@ static void refuse(struct taking *t, const struct dicom_refusal *refusal)
 
     end(t, fate, "core", refusal->code, refusal->text);
     for (size_t i = 0; i < t->way->n_stages; i++)
-        set(t, add_stage(t, &t->way->stages[i]), "not_called",
-            json_string("the image ended before it"));
+        set(t, add_stage(t, &t->way->stages[i]), "not_called", json_string(ended));
 }
 
 int diff_way_take(struct diff_way *way, const char *path, size_t number, FILE *out)

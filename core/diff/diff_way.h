@@ -42,6 +42,7 @@ struct diff_way {
     struct host_env env;
     struct diff_way_stage *stages; /* the enabled ones */
     size_t n_stages;
+    struct map instances; /* new SOP Instance UID -> digests of header and pixels */
     struct sendit_batch batch;
     char once[SENDIT_ID_SIZE];
 };

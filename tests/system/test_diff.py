@@ -366,6 +366,20 @@ class Verdicts(Diff):
         self.assertEqual(fates, ["stored", "quarantined"])
         self.assertEqual(self.diff(b)["files"][0]["fate"], "stored")
 
+    def test_doubles(self):
+        """As a run has it: the first in order is stored, the same again ignored, another held."""
+        self.add_rich("a", "1")
+        self.add_rich("b", "1")
+        self.add_rich("c", "1", PatientWeight="70")
+        pixels = rich()
+        pixels.PixelData = bytes(len(pixels.PixelData))
+        self.site.add(pixels, "d", "1")
+        answer = self.diff("data")
+        self.assertEqual([file.get("code") for file in answer["files"]],
+                         [None, "import.duplicate", "import.conflict", "import.conflict"])
+        self.assertEqual(self.diff("data/b")["files"][0]["fate"], "stored")
+        self.assert_reasons(self.run_json(), import__duplicate=1, import__conflict=2)
+
     def test_files_that_are_broken(self):
         whole = self.add_rich("s", "whole")
         with open(whole, "rb") as file:
@@ -860,9 +874,21 @@ class Real(Diff):
             if file["elements"]: # every one that pydicom finds, group lengths and padding too
                 self.assertEqual(sorted(name for name, element in self.by_path(file).items()
                                         if element["before"]), sorted(stored(file["path"])))
-        self.run_json(sendit.REAL, limit=600)
+        self.assert_reasons_are_those_of(self.run_json(sendit.REAL, limit=600), files)
         compared = self.compare_stored(files)
         self.assertGreater(compared, 50)
+
+    def assert_reasons_are_those_of(self, answer, files):
+        """What a run holds and ignores, diff said, code by code."""
+        ran, told = {}, {}
+        for reason in answer["reasons"]:
+            key = (reason["state"], reason["code"])
+            ran[key] = ran.get(key, 0) + reason["images"]
+        for file in files:
+            if file["fate"] != "stored":
+                key = (file["fate"], file["code"])
+                told[key] = told.get(key, 0) + 1
+        self.assertEqual(told, ran)
 
     def compare_stored(self, files):
         """Each stored file has one of whom diff said so; of doubles the first one was stored."""
