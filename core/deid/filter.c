@@ -13,6 +13,7 @@
 
 #define ROWS 0x00280010u
 #define COLUMNS 0x00280011u
+#define MAX_SEEN 65536 /* bytes of an attribute that are kept until the next image */
 
 /* What a test can come to.  One that cannot be made joins as what it may be. */
 enum truth { IS_FALSE = 0, IS_UNKNOWN = 1, IS_TRUE = 2 };
@@ -25,11 +26,15 @@ struct slot {
     size_t n_values, room;
     size_t n_there, n_empty; /* elements */
     bool unreadable;         /* one of them has no text that could be read */
+    uint64_t version;        /* counts what came: the images of a series have the same maker */
+    struct buf seen;         /* the values of this version, each with its NUL */
+    size_t n_seen, there_seen, empty_seen;
+    bool unreadable_seen;
 };
 struct test {
     const struct recipe_test *test;
     size_t slot;
-    uint64_t image;
+    uint64_t version; /* of the slot when it was made */
     enum truth is;
 };
 
@@ -162,8 +167,10 @@ void filter_free(struct filter *f)
 {
     if (!f)
         return;
-    for (size_t i = 0; i < f->n_slots; i++)
+    for (size_t i = 0; i < f->n_slots; i++) {
         free(f->slots[i].values);
+        buf_fini(&f->slots[i].seen);
+    }
     for (size_t i = 0; f->numbers && i < f->n_labels; i++)
         free(f->numbers[i]);
     free(f->slots);
@@ -269,14 +276,11 @@ static int follow(struct filter *f, struct slot *slot, struct sendit_dataset *ds
     return 0;
 }
 
-static int read_slot(struct filter *f, struct slot *slot, struct sendit_dataset *ds)
+static int look(struct filter *f, struct slot *slot, struct sendit_dataset *ds)
 {
     const struct field *field = slot->field;
     uint32_t tag;
 
-    if (slot->image == f->image)
-        return 0;
-    slot->image = f->image;
     slot->n_values = slot->n_there = slot->n_empty = 0;
     slot->unreadable = false;
     if (field->kind == FIELD_PATH)
@@ -284,6 +288,50 @@ static int read_slot(struct filter *f, struct slot *slot, struct sendit_dataset 
     if (dicom_locate(ds, field->tag, field->creator, &tag))
         return 0;
     return look_at(f, slot, ds, tag);
+}
+
+static bool is_as_seen(const struct slot *slot)
+{
+    const char *seen = slot->seen.data;
+
+    if (!slot->version || slot->n_values != slot->n_seen || slot->n_there != slot->there_seen ||
+        slot->n_empty != slot->empty_seen || slot->unreadable != slot->unreadable_seen)
+        return false;
+    for (size_t i = 0; i < slot->n_values; i++) {
+        if (strcmp(slot->values[i], seen) != 0)
+            return false;
+        seen += strlen(seen) + 1;
+    }
+    return true;
+}
+
+/* Tests of what an image has like the one before are not made again. */
+static void remember(struct slot *slot)
+{
+    slot->version++;
+    slot->seen.len = 0;
+    for (size_t i = 0; i < slot->n_values && slot->seen.len <= MAX_SEEN; i++)
+        buf_add(&slot->seen, slot->values[i], strlen(slot->values[i]) + 1);
+    slot->n_seen = slot->n_values;
+    slot->there_seen = slot->n_there;
+    slot->empty_seen = slot->n_empty;
+    slot->unreadable_seen = slot->unreadable;
+    if (slot->seen.failed || slot->seen.len > MAX_SEEN) {
+        buf_fini(&slot->seen);
+        slot->n_seen = SIZE_MAX;
+    }
+}
+
+static int read_slot(struct filter *f, struct slot *slot, struct sendit_dataset *ds)
+{
+    if (slot->image == f->image)
+        return 0;
+    slot->image = f->image;
+    if (look(f, slot, ds))
+        return -1;
+    if (!is_as_seen(slot))
+        remember(slot);
+    return 0;
 }
 
 /* ---- tests ---- */
@@ -384,13 +432,14 @@ static bool is_open(enum recipe_join how, enum truth so_far)
 static enum truth make(struct filter *f, struct sendit_dataset *ds, size_t number)
 {
     struct test *test = &f->tests[number];
+    struct slot *slot = &f->slots[test->slot];
 
-    if (test->image == f->image)
-        return test->is;
-    if (read_slot(f, &f->slots[test->slot], ds))
+    if (read_slot(f, slot, ds))
         return IS_UNKNOWN;
-    test->image = f->image;
-    test->is = truth_of(&f->slots[test->slot], test->test);
+    if (test->version == slot->version)
+        return test->is;
+    test->is = truth_of(slot, test->test);
+    test->version = slot->version;
     return test->is;
 }
 

@@ -583,6 +583,74 @@ static void test_shipped(void **state)
     }
 }
 
+/* The n-th maker that a file may name; false past the last. */
+static bool open_maker(size_t n)
+{
+    static const char *const makers[] = {"",        " ",  "ACME",      "acme",
+                                         "ACME\\X", "AC", "M\xfcller", "M\xfcllers"};
+    static char huge[70002];
+    struct maker m = {0};
+
+    memset(huge, 'A', sizeof(huge) - 1);
+    huge[0] = n == COUNT(makers) ? 'A' : 'B';
+    make_meta(&m, EXPLICIT);
+    make_text(&m, 0x00080005, "CS", "ISO_IR NONE");
+    make_text(&m, 0x00080016, "UI", CT_CLASS);
+    make_text(&m, 0x00080018, "UI", "1.2.3.4");
+    if (n < COUNT(makers))
+        make_text(&m, 0x00080070, "LO", makers[n]);
+    else if (n < COUNT(makers) + 2)
+        make_text(&m, 0x00080070, "UT", huge);
+    make_header(&m, 0x0040a730, "SQ", UNDEFINED_LENGTH);
+    for (size_t i = 0; i < n % 3; i++) {
+        make_header(&m, ITEM_TAG, "", UNDEFINED_LENGTH);
+        make_text(&m, 0x00080104, "LO", n == 4 ? "A\\A" : "A");
+        make_header(&m, ITEM_END_TAG, "", 0);
+    }
+    make_header(&m, SEQUENCE_END_TAG, "", 0);
+    open_file(&m);
+    return n < COUNT(makers) + 3; /* the last has none */
+}
+
+static void ask_again(const struct deid_plan *plan, char ret_answer[300])
+{
+    const struct sendit_match *match;
+    struct sendit_why why = {0};
+    sendit_result result = deid_filter(plan, dicom_dataset(object), &match, &why);
+
+    snprintf(ret_answer, 300, "%d %s%s", (int)result, result ? why.code : match->label, why.text);
+}
+
+/* What a filter remembers of an image never shows in the next: each maker after each. */
+static void test_remembered(void **state)
+{
+    static const char text[] = F "%filter a\nLABEL acme\ncontains Manufacturer acme\n"
+                                 "%filter b\nLABEL none\nmissing Manufacturer\n"
+                                 "LABEL nothing\nempty Manufacturer\n"
+                                 "LABEL B\ncontains Manufacturer ^BA\n"
+                                 "LABEL codes\nmissing ContentSequence__CodeMeaning\n"
+                                 "LABEL one code\nequals ContentSequence__CodeMeaning A\\A\n"
+                                 "LABEL others\nnotcontains Manufacturer acme\n";
+    struct deid_plan *old = compile(text);
+
+    (void)state;
+    for (size_t i = 0; open_maker(i); i++)
+        for (size_t k = 0; open_maker(k); k++) {
+            struct deid_plan *fresh = compile(text);
+            char answer[300], wanted[300];
+
+            ask_again(fresh, wanted);
+            open_maker(i);
+            ask_again(old, answer);
+            open_maker(k);
+            ask_again(old, answer);
+            if (strcmp(answer, wanted) != 0)
+                fail_msg("%zu after %zu: %s, not %s", k, i, answer, wanted);
+            deid_free(fresh);
+        }
+    deid_free(old);
+}
+
 static int usual(void **state)
 {
     struct maker m = {0};
@@ -629,6 +697,7 @@ int main(void)
         cmocka_unit_test_setup(test_boxes, usual),
         cmocka_unit_test_setup(test_two_images, usual),
         cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_remembered),
         cmocka_unit_test(test_box_lists),
         cmocka_unit_test(test_real),
         cmocka_unit_test(test_shipped),
