@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipes: those that ship, filters, whitelists, and rules on top of the profile."""
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -19,6 +20,27 @@ class Shipped(unittest.TestCase):
         done = subprocess.run([script, "--check"], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=60)
         self.assertEqual(done.returncode, 0, done.stdout)
+
+
+class Meaning(unittest.TestCase):
+    """Each point of the table in filters/README.md has the tests that it names."""
+
+    def test_they_are_there(self):
+        with open(os.path.join(sendit.ROOT, "filters", "README.md"), encoding="utf-8") as file:
+            table = file.read().split("<!-- meaning -->\n")[1].split("\n\n")[0]
+        rows = table.splitlines()[2:]
+        self.assertGreaterEqual(len(rows), 13)
+        for row in rows:
+            names = re.findall(r"`(\w+)\.(\w+)`", row.rsplit("|", 2)[1])
+            self.assertTrue(names, row)
+            for program, name in names:
+                text = ""
+                for path in ("unit/%s.c", "system/%s.py"):
+                    path = os.path.join(sendit.ROOT, "tests", path % program)
+                    if os.path.exists(path):
+                        with open(path, encoding="utf-8") as file:
+                            text += file.read()
+                self.assertRegex(text, r"(?:static void|def) %s\(" % name, program)
 
 
 class Whitelists(sendit.Case):
@@ -162,6 +184,45 @@ class OnTopOfTheProfile(sendit.Case):
         self.assertEqual(str(ds.PatientName), "ANON^X")
         self.assertNotIn("Manufacturer", ds)
         self.assertEqual(ds.PatientIdentityRemoved, "YES")
+
+    def test_the_meta_group_follows(self):
+        self.use("REPLACE SOPInstanceUID 2.25.77\n")
+        ds = self.image()
+        self.assertEqual(ds.SOPInstanceUID, "2.25.77")
+        self.assertEqual(ds.file_meta.MediaStorageSOPInstanceUID, "2.25.77")
+
+    def test_references_resolve(self):
+        """At any depth, one new UID for each old one."""
+        self.use("REPLACE contains:InstanceUID deid_func:pydicom_uuid\n")
+        about = sendit.make_image(1)
+        item, inner = pydicom.Dataset(), pydicom.Dataset()
+        for one in (item, inner):
+            one.ReferencedSOPClassUID = sendit.CT
+            one.ReferencedSOPInstanceUID = about.SOPInstanceUID
+        item.ReferencedImageSequence = pydicom.Sequence([inner])
+        about.SourceImageSequence = pydicom.Sequence([item])
+        self.site.add(about, "a", "1")
+        self.run_sendit("run")
+        ds = pydicom.dcmread(sendit.images(self.site.clean)[0])
+        one = ds.SourceImageSequence[0]
+        self.assertEqual(one.ReferencedSOPInstanceUID, ds.SOPInstanceUID)
+        self.assertEqual(one.ReferencedImageSequence[0].ReferencedSOPInstanceUID,
+                         ds.SOPInstanceUID)
+        self.assertNotEqual(ds.SOPInstanceUID, about.SOPInstanceUID)
+
+    def test_what_is_generated_comes_from_the_key(self):
+        """The same input, recipe and key give the same bytes; another key gives others."""
+        found = []
+        for key in (sendit.KEY, sendit.KEY, "YW5vdGhlciBzaXRlIGtleSBmb3IgdGVzdHMgb25seSE="):
+            self.site = self.new_site()
+            self.site.write_key(key)
+            self.use("ADD PatientComments deid_func:basic_uuid\n"
+                     "REPLACE StudyDate deid_func:jitter\n"
+                     "ADD DeviceUID deid_func:pydicom_uuid\n")
+            self.image()
+            found.append(sorted(sendit.tree(self.site.clean).items()))
+        self.assertEqual(found[0], found[1])
+        self.assertFalse(set(dict(found[0]).values()) & set(dict(found[2]).values()))
 
     def test_keep_needs_a_reason(self):
         self.use("REMOVE Manufacturer\nKEEP StudyDescription\n")
