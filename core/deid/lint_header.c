@@ -34,6 +34,7 @@ struct meeting {
     const uint32_t *owners;
     size_t n;
     bool gives_way; /* REMOVE does, to a REPLACE or JITTER */
+    bool by_words;  /* others may mean a part of it, too */
 };
 
 static bool removes(const struct meeting *m, const struct recipe_action *action)
@@ -47,8 +48,11 @@ static const char *idle_after(const struct meeting *m, const struct recipe_actio
 {
     if (one->verb == VERB_ADD || one->verb == VERB_REPLACE)
         return NULL;
-    if (one->verb == VERB_KEEP)
-        return before->verb == VERB_KEEP && is_direct(before) ? "keeps it already" : NULL;
+    if (one->verb == VERB_KEEP) /* one in items also keeps what leads to them */
+        return before->verb == VERB_KEEP && is_direct(before) &&
+                       (one->field.n_steps < 2 || lint_same_field(&one->field, &before->field))
+                   ? "keeps it already"
+                   : NULL;
     if (removes(m, before))
         return "removes it before";
     if (one->verb != VERB_REMOVE && before->verb == VERB_BLANK && is_certain(before))
@@ -56,40 +60,50 @@ static const char *idle_after(const struct meeting *m, const struct recipe_actio
     return NULL;
 }
 
-/* A later one that leaves nothing of what this does. */
+/* A later one that leaves nothing of what this does.  What ADD makes is there for a REPLACE. */
 static const char *undone_by(const struct meeting *m, const struct recipe_action *one,
                              const struct recipe_action *after)
 {
-    bool gives = after->verb == VERB_REPLACE && gives_anew(after) && is_certain(after);
-
-    if (one->verb == VERB_KEEP)
+    if (one->verb == VERB_KEEP || one->verb == VERB_REMOVE)
         return NULL;
+    if (removes(m, after))
+        return "removes it again";
     if (one->verb == VERB_ADD)
-        return (after->verb == VERB_ADD || gives) && gives_anew(after) ? "gives it another value"
-               : removes(m, after)                                     ? "removes it again"
-                                                                       : NULL;
-    if (one->verb == VERB_REMOVE)
-        return NULL;
-    if (gives)
+        return after->verb == VERB_ADD && gives_anew(after) ? "gives it another value" : NULL;
+    if (after->verb == VERB_REPLACE && gives_anew(after) && is_certain(after))
         return "gives it another value";
-    if (one->verb != VERB_BLANK && after->verb == VERB_BLANK && is_certain(after))
-        return "empties it again";
-    return removes(m, after) ? "removes it again" : NULL;
+    return one->verb != VERB_BLANK && after->verb == VERB_BLANK && is_certain(after)
+               ? "empties it again"
+               : NULL;
 }
 
+/* Does it keep a REMOVE of the same from acting? */
+static bool protects(const struct meeting *m, const struct recipe_action *one)
+{
+    bool removed = false;
+
+    for (size_t i = 0; i < m->n; i++)
+        removed = removed || m->recipe->actions[m->owners[i]].verb == VERB_REMOVE;
+    return removed && is_direct(one) && (one->verb == VERB_REPLACE || one->verb == VERB_JITTER);
+}
+
+/* Between two of the meeting, from numbers of it. */
 static bool gives_in_between(const struct meeting *m, size_t from, size_t to)
 {
-    for (size_t i = from; i < to; i++) {
-        enum recipe_verb verb = m->recipe->actions[m->owners[i]].verb;
+    const struct recipe_action *actions = m->recipe->actions;
+    bool gives = false;
 
-        if (verb == VERB_ADD || verb == VERB_REPLACE)
-            return true;
-    }
-    return false;
+    for (size_t i = from + 1; !m->by_words && i < to; i++)
+        gives = gives || actions[m->owners[i]].verb == VERB_ADD ||
+                actions[m->owners[i]].verb == VERB_REPLACE;
+    for (size_t i = m->owners[from]; m->by_words && i < m->owners[to]; i++)
+        gives = gives || actions[i].verb == VERB_ADD || actions[i].verb == VERB_REPLACE;
+    return gives;
 }
 
 /* Why number `at` of the meeting does nothing; NULL if it does something. */
-static const char *idle(const struct meeting *m, size_t at, const struct recipe_action **ret_other)
+static const char *idle(const struct meeting *m, size_t at, const struct recipe_action **ret_other,
+                        bool *ret_lost)
 {
     const struct recipe_action *actions = m->recipe->actions, *one = &actions[m->owners[at]];
 
@@ -105,10 +119,13 @@ static const char *idle(const struct meeting *m, size_t at, const struct recipe_
         if (one->verb == VERB_REMOVE && is_direct(other) &&
             (other->verb == VERB_REPLACE || other->verb == VERB_JITTER))
             return "gives it a value, and REMOVE gives way to that";
-        if (i < at && !gives_in_between(m, i + 1, at))
+        if (protects(m, one))
+            continue;
+        if (i < at && !gives_in_between(m, i, at))
             why = idle_after(m, one, other);
         else if (i > at)
             why = undone_by(m, one, other);
+        *ret_lost = i > at;
         if (why)
             return why;
     }
@@ -128,6 +145,7 @@ static void meet(struct lint *lint, const struct recipe_action *action, struct m
     size_t index = (size_t)(action - lint->recipe->actions), at = m->n;
     const struct recipe_action *other;
     const char *why;
+    bool lost = false;
 
     if (m->n > MAX_MEETING) {
         m->n = at = MAX_MEETING;
@@ -141,11 +159,13 @@ static void meet(struct lint *lint, const struct recipe_action *action, struct m
         m->gives_way = m->gives_way ||
                        (is_direct(one) && (one->verb == VERB_REPLACE || one->verb == VERB_JITTER));
     }
-    why = at < m->n ? idle(m, at, &other) : NULL;
+    why = at < m->n ? idle(m, at, &other, &lost) : NULL;
     if (why)
         lint_say(lint, LINT_DEAD_RULE, action->place, "one of the two",
-                 "this %s of %.80s does nothing: %s %s", recipe_verb_name(action->verb),
-                 action->field.text, where(lint, &action->place, &other->place), why);
+                 lost ? "what this %s of %.80s gives is lost: %s %s"
+                      : "this %s of %.80s does nothing: %s %s",
+                 recipe_verb_name(action->verb), action->field.text,
+                 where(lint, &action->place, &other->place), why);
 }
 
 /* Rules with the same words, or ALL, where it cannot be said what else a field means. */
@@ -153,8 +173,12 @@ static void meet_by_words(struct lint *lint, const struct recipe_action *action)
 {
     const struct recipe *recipe = lint->recipe;
     uint32_t owners[MAX_MEETING];
-    struct meeting m = {.recipe = recipe, .owners = owners};
+    struct meeting m = {.recipe = recipe, .owners = owners, .by_words = true};
 
+    /* what it means may be given a value by a rule with other words */
+    for (size_t i = 0; i < recipe->n_actions; i++)
+        m.gives_way = m.gives_way || recipe->actions[i].verb == VERB_REPLACE ||
+                      recipe->actions[i].verb == VERB_JITTER;
     if (action->field.kind == FIELD_NOTHING || action->field.kind == FIELD_VALUES)
         return;
     for (size_t i = 0; i < recipe->n_actions && m.n < MAX_MEETING; i++) {

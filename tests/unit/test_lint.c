@@ -241,7 +241,7 @@ static void test_dead_rules(void **state)
         {"ADD StudyDate X\nADD StudyDate Y", "x."},
         {"ADD StudyID X\nBLANK StudyID", ".."},
         {"ADD StudyDate 20200101\nJITTER StudyDate 1", ".."},
-        {"ADD StudyID X\nREPLACE StudyID Y", "x."},
+        {"ADD StudyID X\nREPLACE StudyID Y", ".."},
         {"ADD StudyID X\nREMOVE StudyID", "x."},
         {"ADD StudyID X\nKEEP StudyID", ".."},
         {"BLANK StudyID\nADD StudyID X", ".."},
@@ -283,6 +283,14 @@ static void test_dead_rules(void **state)
         {"KEEP StudyDate\nBLANK RequestAttributesSequence__StudyDate", ".x"},
         {"KEEP RequestAttributesSequence__StudyDate\nREMOVE StudyDate", ".."},
         {"REMOVE StudyDate\nJITTER fields:d 1\n%fields d\nFIELD StudyDate", ".."},
+        {"BLANK ALL\nREPLACE StudyDate 20200101\nBLANK ALL", ".x."},
+        {"BLANK fields:d\nREPLACE StudyDate 20200101\nBLANK fields:d\n%fields d\nFIELD StudyDate",
+         "..."},
+        {"REMOVE StudyDate\nBLANK StudyDate\nJITTER StudyDate 1", "x.."},
+        {"REMOVE fields:d\nJITTER endswith:Date 1\nJITTER fields:d 1\n%fields d\nFIELD StudyDate",
+         "..."},
+        {"KEEP StudyID\nKEEP RequestAttributesSequence__StudyID", ".."},
+        {"KEEP RequestAttributesSequence__StudyID\nKEEP RequestAttributesSequence__StudyID", ".x"},
         {"REMOVE (0033,\"A\",1E)\nBLANK (0033,\"A\",1E)", ".x"},
         {"REMOVE (0033,\"A\",1E)\nBLANK (0033,\"B\",1E)", ".."},
     };
@@ -296,7 +304,7 @@ static void test_dead_rules(void **state)
         snprintf(text, sizeof(text), "%s%s", H, grid[i].text);
         source = source_of("r", text);
         lint = start(&source, 1);
-        for (unsigned k = 0; k < 2; k++)
+        for (unsigned k = 0; grid[i].idle[k]; k++)
             if (has(lint, LINT_DEAD_RULE, 3 + k, 1) != (grid[i].idle[k] == 'x')) {
                 show(lint);
                 fail_msg("%s\n-> line %u", text, 3 + k);
