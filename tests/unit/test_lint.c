@@ -285,7 +285,7 @@ static void test_dead_rules(void **state)
         {"REMOVE StudyDate\nJITTER fields:d 1\n%fields d\nFIELD StudyDate", ".."},
         {"BLANK ALL\nREPLACE StudyDate 20200101\nBLANK ALL", ".x."},
         {"BLANK fields:d\nREPLACE StudyDate 20200101\nBLANK fields:d\n%fields d\nFIELD StudyDate",
-         "..."},
+         ".x."},
         {"REMOVE StudyDate\nBLANK StudyDate\nJITTER StudyDate 1", "x.."},
         {"REMOVE fields:d\nJITTER endswith:Date 1\nJITTER fields:d 1\n%fields d\nFIELD StudyDate",
          "..."},
