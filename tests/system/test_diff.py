@@ -139,6 +139,7 @@ class Diff(sendit.Case):
             there = {"kept": (True, True), "changed": (True, True), "removed": (True, False),
                      "added": (False, True)}[element["fate"]]
             self.assertEqual((element["before"] is not None, element["after"] is not None), there)
+            self.assertTrue(element["by"] or element["fate"] == "kept", element["path"])
         self.assertEqual(counts, file["counts"])
         paths = [element["path"] for element in file["elements"]]
         self.assertEqual(len(paths), len(set(paths)))
@@ -863,6 +864,21 @@ class Real(Diff):
         if not os.path.isdir(sendit.REAL):
             self.skipTest("../shared/dicom is not beside the tree")
         super().setUp()
+
+    def test_all_of_them_under_a_recipe(self):
+        """Every verb, on what is nested and private, too."""
+        self.use("REMOVE contains:Comments\nBLANK select:VR:PN\nREPLACE StudyDescription X\n"
+                 "REPLACE contains:InstanceUID deid_func:pydicom_uuid\nADD ClinicalTrialSiteID 7\n"
+                 "JITTER ContentDate 3\nKEEP select:group:0018\nKEEP (0009,\"GEMS_IDEN_01\",01)\n"
+                 "KEEP ReferencedImageSequence__ReferencedSOPClassUID\nADD (0041,\"SITE\",01) a\n"
+                 "REMOVE ReferencedImageSequence\n%values names\nFIELD PatientName\n"
+                 "SPLIT PatientID by=-\n%header\nREMOVE values:names\n", because="a test",
+                 policy={"egress_needs": [], "because": "a test"})
+        files = self.diff("--show-originals", "--paths", sendit.REAL, limit=600)["files"]
+        for file in files:
+            self.assert_counts_add_up(file)
+        self.assert_reasons_are_those_of(self.run_json(sendit.REAL, limit=600), files)
+        self.assertGreater(self.compare_stored(files), 50)
 
     def test_all_of_them(self):
         answer = self.diff("--show-originals", "--paths", sendit.REAL, limit=600)
