@@ -248,5 +248,83 @@ class Truth(sendit.Case):
         self.assertTrue(said)
 
 
+class Idle(sendit.Case):
+    """A rule that is said to do nothing is left out, and nothing changes."""
+
+    FIELDS = ("StudyDate", "StudyID", "RequestAttributesSequence__StudyDate",
+              "RequestAttributesSequence__StudyID", "RequestAttributesSequence", "contains:Study",
+              "endswith:Date", "endswith:ID", "ALL", "fields:d", "values:v", "select:VR:DA",
+              "select:group:0020", "except:Study", '(0009,"MINE",01)', "PatientName",
+              "(0040,0275)__0__(0020,0010)")
+    DATES = ("StudyDate", "select:VR:DA", "endswith:Date", "RequestAttributesSequence__StudyDate")
+    GROUPS = "%fields d\nFIELD StudyDate\nFIELD RequestAttributesSequence__StudyDate\n" \
+             "%values v\nFIELD StudyID\n"
+    RECIPES = 1000 if sendit.LONG else 80
+
+    def make_rule(self):
+        chance = self.chance
+        verb = chance.choice(("ADD", "BLANK", "BLANK", "JITTER", "KEEP", "KEEP", "REMOVE",
+                              "REMOVE", "REPLACE"))
+        if verb == "ADD":
+            return chance.choice(("ADD StudyDate 20200101", "ADD StudyID A", "ADD StudyID B",
+                                  "ADD PatientName C", "ADD AccessionNumber D"))
+        if verb == "REPLACE":
+            return "REPLACE %s %s" % (chance.choice(self.DATES + ("StudyID", "fields:d")),
+                                      chance.choice(("20200101", "20210101")))
+        if verb == "JITTER":
+            return "JITTER %s 3" % chance.choice(self.DATES + ("fields:d",))
+        rule = "%s %s" % (verb, chance.choice(self.FIELDS))
+        if verb != "KEEP" and chance.random() < 0.25:
+            rule += " " + chance.choice(("contains:2", "equals:S1", "values:v"))
+        return rule
+
+    def add_images(self):
+        for i in range(6):
+            image, item = sendit.make_image(i + 1), sendit.Dataset()
+            item.StudyDate, item.StudyID, item.RequestedProcedureID = "20210304", "S1", "2"
+            if i % 3:
+                image.RequestAttributesSequence = [item]
+            if i % 2:
+                del image.StudyID
+            if i == 5:
+                image.StudyDate = ""
+            image.private_block(9, "MINE", create=True).add_new(1, "LO", "mine")
+            sendit.save(image, self.site.path("in", "%d.dcm" % i))
+
+    def write(self, name, rules):
+        os.makedirs(self.site.path("cases", name))
+        os.symlink(self.site.path("in"), self.site.path("cases", name, "in"))
+        with open(self.site.path("cases", name, "recipe"), "w") as file:
+            file.write("FORMAT dicom\n%header\n" + "\n".join(rules) + "\n" + self.GROUPS)
+
+    def found(self, name):
+        with open(self.site.path("cases", name, "expect.json")) as file:
+            return json.load(file)["items"]
+
+    def test_dead_rules(self):
+        self.chance = random.Random(int(os.environ.get("SENDIT_TEST_SEED", "7")))
+        self.add_images()
+        said = []
+        for i in range(self.RECIPES):
+            rules = [self.make_rule() for _ in range(self.chance.choice((2, 2, 3, 4)))]
+            with open(self.site.path("mine"), "w") as file:
+                file.write("FORMAT dicom\n%header\n" + "\n".join(rules) + "\n" + self.GROUPS)
+            result = self.site.sendit("lint", "./mine", "--json")
+            self.assertIn(result.status, (0, 1), str(result))
+            said += [(rules, one["line"] - 3, one["text"]) for one in result.json["findings"]
+                     if one["code"] in ("dead-rule", "inside-removed")]
+        self.assertTrue(said)
+        for i, (rules, line, _) in enumerate(said):
+            self.write("%04d-with" % i, rules + ["KEEP Modality"])
+            self.write("%04d-without" % i, rules[:line] + rules[line + 1:] + ["KEEP Modality"])
+        self.run_sendit("test-recipe", "cases", "--update")
+        for i, (rules, line, text) in enumerate(said):
+            there, gone = self.found("%04d-with" % i), self.found("%04d-without" % i)
+            for name in there:
+                if there[name]["verdict"] != gone[name]["verdict"] and "is lost" in text:
+                    continue  # what is lost may still hold an image that it cannot be done to
+                self.assertEqual(there[name], gone[name], (rules, text))
+
+
 if __name__ == "__main__":
     unittest.main()
