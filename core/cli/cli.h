@@ -28,6 +28,7 @@ struct cli {
     bool json;            /* --json */
     bool schema;          /* --schema: of `sendit stages` */
     bool all;             /* --all: of `sendit retry` */
+    bool online;          /* --online: of `sendit check` */
     const char *because;  /* --because TEXT, or NULL */
     const char **vouches; /* --vouch LABEL, in order */
     size_t n_vouches;
@@ -60,7 +61,8 @@ enum {
     CLI_TEST = 1 << 6,
     CLI_LINT = 1 << 7,
     CLI_UPDATE = 1 << 8,
-    CLI_DIFF = 1 << 9
+    CLI_DIFF = 1 << 9,
+    CLI_ONLINE = 1 << 10
 };
 
 struct cli_command {

@@ -17,6 +17,7 @@ const struct cli_option cli_options[] = {
     {0, "plugins", "FOLDER", 0, "look for stages here first; may stand several times"},
     {0, "workers", "N", CLI_WORKERS, "worker processes; else run.workers, else one for each core"},
     {0, "all", NULL, CLI_ALL, "all of the batch, also where only a part of it failed"},
+    {0, "online", NULL, CLI_ONLINE, "ask the services, too, with the least possible call"},
     {0, "because", "TEXT", CLI_BECAUSE, "why, for release and drop; the ledger keeps it"},
     {0, "vouch", "LABEL", CLI_VOUCH,
      "answer for a label that the holding stage grants; may stand several times"},
@@ -106,6 +107,8 @@ static int apply(struct parse *parse, const struct cli_option *option, const cha
         return read_workers(parse, value);
     else if (!strcmp(option->name, "all"))
         cli->all = true;
+    else if (!strcmp(option->name, "online"))
+        cli->online = true;
     else if (!strcmp(option->name, "because"))
         cli->because = value;
     else if (!strcmp(option->name, "vouch"))
