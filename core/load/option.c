@@ -145,19 +145,24 @@ static int parse_url(const char *text, struct err *err)
     return 0;
 }
 
+/* Of the environment. */
+static bool is_variable(const char *name)
+{
+    if (!isalpha((unsigned char)*name) && *name != '_')
+        return false;
+    while (isalnum((unsigned char)*name) || *name == '_')
+        name++;
+    return !*name;
+}
+
 /* The text itself never stands in a message: someone may have put the secret there. */
 static int parse_secret(const char *text, const char *folder, struct option_result *ret,
                         struct err *err)
 {
-    if (!strncmp(text, "env:", 4)) {
-        const char *at = text + 4;
-
-        if (!isalpha((unsigned char)*at) && *at != '_')
-            return err_set(err, ERR_REFUSED, "after env: comes the name of a variable");
-        for (; *at; at++)
-            if (!isalnum((unsigned char)*at) && *at != '_')
-                return err_set(err, ERR_REFUSED, "after env: comes the name of a variable");
-        return 0;
+    if (!strncmp(text, "env:", 4) || !strncmp(text, "file:$", 6)) {
+        if (is_variable(text + (text[0] == 'e' ? 4 : 6)))
+            return 0;
+        return err_set(err, ERR_REFUSED, "after env: and $ comes the name of a variable");
     }
     if (strncmp(text, "file:", 5) || !text[5])
         return err_set(err, ERR_REFUSED,

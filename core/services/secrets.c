@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * secrets.c - table secrets of services.h: "env:NAME" and "file:PATH".  A value is in memory from
- * the call to the end of the callback, then wiped.  No text here has one in it.
+ * secrets.c - table secrets of services.h: "env:NAME", "file:PATH", and "file:$NAME" for a path
+ * that the environment has.  A value is in memory from the call to the end of the callback, then
+ * wiped.  No text here has one in it.
  */
 #include "services/table.h"
 
@@ -127,31 +128,41 @@ static sendit_result from_env(struct host *host, const char *option, const char 
     return SENDIT_OK;
 }
 
-/* The "env:NAME" or "file:PATH" of a SECRET; NULL if it was left out. */
-static sendit_result find(struct host *host, const char *option, const char **ret_text)
+/* The variable of an "env:NAME", or the path of a file; both NULL if it was left out, as is a
+ * default whose variable is not set. */
+static sendit_result find(struct host *host, const char *option, const char **ret_variable,
+                          const char **ret_path)
 {
     const struct plan_value *value = option ? plan_value(host->stage, option) : NULL;
 
+    *ret_variable = *ret_path = NULL;
     if (!value || value->option->type != SENDIT_OPT_SECRET ||
         (value->option->flags & SENDIT_OPT_MANY))
         return table_misuse(host, "The stage asked for a secret that its table lacks", option);
-    *ret_text = value->text;
+    if (!value->text)
+        return SENDIT_OK;
+    *ret_variable = behind(value->text, FROM_ENV);
+    *ret_path = behind(value->text, FROM_FILE);
+    if (!*ret_variable && !*ret_path)
+        return SENDIT_EINVAL;
+    if (*ret_path && **ret_path == '$') {
+        *ret_path = getenv(*ret_path + 1);
+        if (!*ret_path && value->given)
+            return refuse(host, option, "is in a file that an environment variable should name",
+                          SENDIT_EABSENT);
+    }
     return SENDIT_OK;
 }
 
 sendit_result secrets_value(struct host *host, const char *option, const char **ret_value)
 {
-    const char *text = NULL, *at;
-    sendit_result r = find(host, option, &text);
+    const char *variable, *path;
+    sendit_result r = find(host, option, &variable, &path);
 
     *ret_value = NULL;
-    if (r != SENDIT_OK || !text)
-        return r;
-    at = behind(text, FROM_ENV);
-    if (at)
-        return from_env(host, option, at, ret_value);
-    at = behind(text, FROM_FILE);
-    return at ? from_file(host, option, at, ret_value) : SENDIT_EINVAL;
+    if (r == SENDIT_OK && variable)
+        return from_env(host, option, variable, ret_value);
+    return r == SENDIT_OK && path ? from_file(host, option, path, ret_value) : r;
 }
 
 static sendit_result get(const struct sendit_host *handle, const char *option,
@@ -178,7 +189,7 @@ static sendit_result get(const struct sendit_host *handle, const char *option,
 static sendit_result put(const struct sendit_host *handle, const char *option, const char *value)
 {
     struct host *host = table_enter(handle);
-    const char *text = NULL, *path;
+    const char *variable, *path;
     struct stat st;
     sendit_result r;
 
@@ -189,14 +200,13 @@ static sendit_result put(const struct sendit_host *handle, const char *option, c
                             option);
     if (!(host->stage->plugin->flags & SENDIT_SECRETS))
         return SENDIT_EDENIED;
-    r = find(host, option, &text);
+    r = find(host, option, &variable, &path);
     if (r != SENDIT_OK)
         return r;
-    if (!text)
-        return SENDIT_EABSENT;
-    path = behind(text, FROM_FILE);
-    if (!path)
+    if (variable)
         return SENDIT_EDENIED;
+    if (!path)
+        return SENDIT_EABSENT;
     if (!lstat(path, &st) && !S_ISREG(st.st_mode))
         return refuse(host, option, "is in what is no regular file", SENDIT_EDENIED);
     if (file_replace(path, value, strlen(value), 0600))

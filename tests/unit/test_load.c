@@ -668,6 +668,7 @@ static void values_are_parsed(void **state)
     parse(SENDIT_OPT_URL, "https://host.example:8443/a?b", 0, "https://host.example:8443/a?b");
     parse(SENDIT_OPT_SECRET, "env:TOKEN_1", 0, "env:TOKEN_1");
     parse(SENDIT_OPT_SECRET, "file:t", 0, "file:/folder/t");
+    parse(SENDIT_OPT_SECRET, "file:$TOKENS", 0, "file:$TOKENS");
     static const struct {
         int32_t type;
         const char *text;
@@ -702,6 +703,8 @@ static void values_are_parsed(void **state)
         {SENDIT_OPT_SECRET, "env:"},
         {SENDIT_OPT_SECRET, "env:sword-swordfish"},
         {SENDIT_OPT_SECRET, "file:"},
+        {SENDIT_OPT_SECRET, "file:$"},
+        {SENDIT_OPT_SECRET, "file:$a/swordfish"},
         {99, "x"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

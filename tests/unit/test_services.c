@@ -1126,6 +1126,35 @@ static void secrets_are_read(void **state)
     unsetenv("TEST_SERVICES_SECRET");
 }
 
+/* A path that the environment has; as a default that is not set it is as if left out. */
+static void secrets_are_where_the_environment_says(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_value *other = &f->values[5];
+    char *before = other->text;
+    const char *value;
+
+    write_secret(f, "hush", 4, 0600);
+    assert_string_equal(other->option->name, "file_key");
+    other->text = (char *)"file:$TEST_SERVICES_PATH";
+    unsetenv("TEST_SERVICES_PATH");
+    other->given = false;
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EABSENT);
+    assert_fails(f, host_secrets.put(f->h, "file_key", "new"), SENDIT_EABSENT);
+    assert_int_equal(atomic_load(&f->host.said), 0);
+    other->given = true;
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EABSENT);
+    assert_int_equal(atomic_load(&f->host.said), 1); /* and it was said */
+    setenv("TEST_SERVICES_PATH", f->secret + 5, 1);
+    assert_int_equal(host_secrets.get(f->h, "file_key", &value), SENDIT_OK);
+    assert_string_equal(value, "hush");
+    assert_int_equal(host_secrets.put(f->h, "file_key", "new"), SENDIT_OK);
+    assert_int_equal(host_secrets.get(f->h, "file_key", &value), SENDIT_OK);
+    assert_string_equal(value, "new");
+    unsetenv("TEST_SERVICES_PATH");
+    other->text = before;
+}
+
 static void secrets_are_replaced(void **state)
 {
     struct fixture *f = *state;
@@ -1341,6 +1370,7 @@ int main(void)
         EACH(store_locks_until_the_callback_returns),
         EACH(store_refuses),
         EACH(secrets_are_read),
+        EACH(secrets_are_where_the_environment_says),
         EACH(secrets_are_replaced),
         EACH(secrets_refuse),
         EACH(spool_lives_as_long_as_the_batch),
