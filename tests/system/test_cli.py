@@ -407,10 +407,10 @@ class Manual(unittest.TestCase):
               "filter.none", "filter.recipe", "filter.memory", "filter.fact", "filter.whitelist",
               "deid.profile", "deid.header", "deid.because", "deid.identity",
               "ids.replaced", "deid.compile", "deid.apply", "deid.memory",
-              "deid.edit"}
+              "deid.edit", "dicom.starr", "restful.options", "restful.expired"}
 
     def test_reason_codes(self):
-        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|file|batch)\.[a-z_]+)"
+        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|restful|file|batch)\.[a-z_]{2,})"
         with open(os.path.join(sendit.ROOT, "core", "manual", "reasons.md")) as file:
             page = set(re.findall("`" + pattern + "`", file.read()))
         source = set()

@@ -93,7 +93,7 @@ class Lint(sendit.Case):
 
     def test_recipes_that_ship_by_their_word(self):
         for word in ("dicom", "dicom.xray.chest", "dicom.ct-mr-axial",
-                     "dicom.clinical-trial-example"):
+                     "dicom.clinical-trial-example", "dicom.starr"):
             with self.subTest(word=word):
                 self.assertIn("deid." + word + ":", self.run_sendit("lint", word, expect=1).out)
 

@@ -212,7 +212,9 @@ class Shipped(unittest.TestCase):
             with self.subTest(recipe=recipe):
                 kinds = [verdict for verdict, _ in all_of_it]
                 self.assertGreaterEqual(kinds.count("PASS"), 2)
-                self.assertGreaterEqual(kinds.count("QUARANTINE"), 3)
+                with open(os.path.join(FILTERS, "deid." + recipe)) as file:
+                    if "%filter" in file.read():  # header rules alone hold nothing
+                        self.assertGreaterEqual(kinds.count("QUARANTINE"), 3)
                 self.assertTrue(any(about.startswith("What it does not catch")
                                     for _, about in all_of_it))
 
