@@ -33,6 +33,10 @@ struct fixture {
     struct dicom_object *object;
     struct sendit_dataset *ds;
     const struct sendit_pixels *pixels;
+    struct sendit_plugin plugin;
+    struct plan_stage stage;
+    struct host_env env;
+    struct host host; /* of a stage that is in a callback, on this thread */
 };
 
 static int setup(void **state)
@@ -48,6 +52,10 @@ static int setup(void **state)
     f->dicom = dicom_new(&limits, f->folder, &err);
     assert_non_null(f->dicom);
     f->pixels = &host_pixels;
+    f->plugin = (struct sendit_plugin){.name = "mine", .flags = SENDIT_PIXELS | SENDIT_MUTATES};
+    f->stage = (struct plan_stage){.id = (char *)"mine", .plugin = &f->plugin};
+    host_init(&f->host, &f->env, &f->stage);
+    host_enter(&f->host);
     *state = f;
     return 0;
 }
@@ -56,6 +64,8 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
+    host_leave(&f->host);
+    host_fini(&f->host);
     dicom_close(f->object);
     dicom_drop_all(f->dicom);
     dicom_free(f->dicom);
