@@ -11,6 +11,8 @@
 #include "load/option.h"
 #include "run/run.h"
 
+#define JSON_SHOWN 32 /* of a default that is JSON */
+
 /* ---- options ---- */
 
 static const char *type_of(const struct sendit_option *option, char *text, size_t size)
@@ -36,8 +38,12 @@ static void print_options(const struct sendit_option *options, size_t n)
 
         table_add(&table, option->name);
         table_add(&table, type_of(option, type, sizeof(type)));
-        table_add(&table,
-                  option->flags & SENDIT_OPT_REQUIRED ? "(required)" : option->default_value);
+        if (option->type == SENDIT_OPT_JSON && option->default_value) /* --json shows it */
+            table_addf(&table, "%.*s%s", JSON_SHOWN, option->default_value,
+                       strlen(option->default_value) > JSON_SHOWN ? "..." : "");
+        else
+            table_add(&table,
+                      option->flags & SENDIT_OPT_REQUIRED ? "(required)" : option->default_value);
         table_add(&table, option->limit);
         table_add(&table, option->help);
     }
