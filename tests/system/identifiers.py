@@ -138,6 +138,13 @@ class Case(sendit.Case):
         os.chmod(path, mode)
         return "file:" + path
 
+    def start_run(self):
+        """A run that goes on; it ends with the test at the latest."""
+        process = self.site.start("run", "--json")
+        self.addCleanup(lambda: process.poll() is None and (process.kill(),
+                                                            process.communicate()))
+        return process
+
     def add_studies(self, n, images=2, first=1):
         for study in range(first, first + n):
             self.site.add_images(images, study=study, patient="11-%05d" % study,

@@ -76,9 +76,13 @@ class Asked(identifiers.Case):
 
     def test_a_wait_for_the_turn_is_no_hang(self):
         """Five workers wait for each other, the last for longer than stage_timeout."""
-        self.use(self.start_service("1- slow 1500"), run={"workers": 5, "stage_timeout": "5s"})
+        service = self.use(self.start_service("1- slow 1500"),
+                           run={"workers": 5, "stage_timeout": "5s"})
         self.add_studies(5, images=1)
-        self.assert_counts(self.run_json(), stored=5)
+        result = self.run_sendit("run", "--json")
+        self.assert_counts(result.json, stored=5)
+        self.assertNotIn("worker.died", result.err)
+        self.assert_well_asked(service, 5)
 
     def test_it_asks_again_and_hears_the_same(self):
         service = self.use(self.start_service(), max_age="1s")
@@ -207,7 +211,7 @@ class Faults(identifiers.Case):
         """One asks for all; status says what is waited for, and since when."""
         service = self.use(self.start_service("1-8 status 503 1"), run={"workers": 3})
         self.add_studies(6)
-        process = self.site.start("run", "--json")
+        process = self.start_run()
         away, until = None, time.monotonic() + 20
         while not away and time.monotonic() < until:
             time.sleep(0.2)
@@ -355,7 +359,7 @@ class Tokens(identifiers.Case):
         service = self.start_service(tokens="site")
         self.use(service, run={"workers": 3}, credentials=self.tokens(service, name="old"))
         self.add_studies(5)
-        process = self.site.start("run", "--json")
+        process = self.start_run()
         time.sleep(4)
         asked = service.asked()
         self.assertEqual([one["status"] for one in asked], [401, 400])
@@ -409,15 +413,20 @@ class Check(identifiers.Case):
         both = self.stages(service)
         both.insert(-1, {"use": "local-anonymizer"})
         self.site.write_pipeline(both)
-        self.assertIn('stage "local-anonymizer" grants "ids.replaced", and so does '
-                      '"restful-anonymizer" before it; disable one of them',
-                      self.run_sendit("plan", expect=3).err)
+        words = ['stage "local-anonymizer" grants "ids.replaced", and so does '
+                 '"restful-anonymizer" before it; disable one of them',
+                 'stage "file-store" hands images out, but nothing before it grants '
+                 '"deid.header"; enable "restful-anonymizer" before it, or write why not under '
+                 'policy.because']
+        self.assertIn(words[0], self.run_sendit("plan", expect=3).err)
         for stage in both[-3:-1]:
             stage["enabled"] = False
         self.site.write_pipeline(both)
-        self.assertIn('stage "file-store" hands images out, but nothing before it grants '
-                      '"deid.header"; enable "restful-anonymizer" before it, or write why not '
-                      'under policy.because', self.run_sendit("run", expect=3).err)
+        self.assertIn(words[1], self.run_sendit("run", expect=3).err)
+        with open(os.path.join(sendit.ROOT, "stages", "restful-anonymizer", "README.md")) as file:
+            page = file.read()
+        for sentence in words:  # the page shows what is said
+            self.assertIn("    " + sentence + "\n", page)
         for word in identifiers.ALLOW:
             self.use(service, allow=[one for one in identifiers.ALLOW if one != word])
             self.assertIn('add "%s" to its "allow"' % word, self.run_sendit("plan", expect=3).err)
@@ -457,7 +466,7 @@ class Load(identifiers.Case):
     """Many batches, three calls in ten failing, kills at random instants."""
 
     RUN = ("run", "--json", "--workers", str(WORKERS))
-    FAULTS = "10% status 503\n18% reset\n24% cut\n30% slow 300\n"
+    FAULTS = "10% status 503\n18% reset\n26% cut\n30% status 429\n40% slow 100\n"
 
     def setUp(self):
         super().setUp()
