@@ -33,6 +33,7 @@ struct header {
     uint32_t *hits; /* of the element in hand */
     size_t n_hits;
     bool wants_values, has_paths; /* has KEEPs of something in items */
+    bool leaves_private;          /* what may leave a private element where its creator goes */
     enum recipe_verb on_failure;  /* BLANK or REMOVE the element; 0: stop the image */
 
     /* one run */
@@ -41,12 +42,22 @@ struct header {
     struct found *found; /* by source */
     bool *added;         /* by action: an ADD whose element was there, or was made */
     bool gave_id;
+    struct creator *creators; /* owned */
+    size_t n_creators, creators_room;
     uint32_t strip;                /* depth of a sequence that stays for what is kept in it alone */
     char seed[65];                 /* SOP Instance UID of the image */
     struct sendit_dataset *parent; /* of the element in hand; NULL: it was not there */
     const struct sendit_element *shown;
     struct buf text, spare;
     sendit_result result;
+};
+
+/* A private creator that would go, unless something in its block stays. */
+struct creator {
+    struct sendit_dataset *parent;
+    uint32_t tag, depth;
+    int32_t answer; /* what would become of it */
+    bool counted;
 };
 
 /* An element on its way through its actions. */
@@ -128,6 +139,28 @@ static size_t count_fields(const struct recipe *recipe)
     return n;
 }
 
+static bool may_be_private(const struct field *field)
+{
+    switch (field->kind) {
+    case FIELD_PATH: /* or something in one */
+        for (size_t i = 0; i < field->n_steps; i++)
+            if (field->steps[i].tag >> 16 & 1)
+                return true;
+        return false;
+    case FIELD_GROUP:
+        return field->group & 1;
+    case FIELD_NOTHING:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static bool may_leave_private(const struct recipe_action *action, const struct field *field)
+{
+    return action->verb != VERB_REMOVE && action->verb != VERB_BLANK && may_be_private(field);
+}
+
 /* fields:NAME means what the lines of the group name, at every level; a KEEP means the very
  * place. */
 static int select_actions(struct header *h, struct err *err)
@@ -146,6 +179,7 @@ static int select_actions(struct header *h, struct err *err)
         h->wants_values =
             h->wants_values || field->kind == FIELD_VALUES || action->when == IF_VALUES;
         if (field->kind != FIELD_FIELDS) {
+            h->leaves_private = h->leaves_private || may_leave_private(action, field);
             all[n++] = (struct selector){.field = field, .owner = (uint32_t)i};
             h->has_paths = h->has_paths || (action->verb == VERB_KEEP && field->n_steps > 1);
             continue;
@@ -153,6 +187,7 @@ static int select_actions(struct header *h, struct err *err)
         for (size_t k = 0; k < recipe->sources[field->source].n_entries; k++) {
             const struct field *entry = &recipe->sources[field->source].entries[k].field;
 
+            h->leaves_private = h->leaves_private || may_leave_private(action, entry);
             all[n++] = (struct selector){
                 .field = entry, .owner = (uint32_t)i, .loose = action->verb != VERB_KEEP};
             h->has_paths = h->has_paths || (action->verb == VERB_KEEP && entry->n_steps > 1);
@@ -239,6 +274,7 @@ void header_free(struct header *h)
     free(h->hits);
     free(h->added);
     free(h->found);
+    free(h->creators);
     buf_fini(&h->text);
     buf_fini(&h->spare);
     free(h);
@@ -452,6 +488,7 @@ sendit_result header_begin(struct header *h, const struct header_env *env)
     h->result = SENDIT_OK;
     h->gave_id = false;
     h->strip = NO_STRIP;
+    h->n_creators = 0;
     memset(h->added, 0, (h->recipe->n_actions + 1) * sizeof(*h->added));
     h->text.len = h->spare.len = 0;
     h->text.failed = h->spare.failed = false;
@@ -807,6 +844,16 @@ static struct cell cell_of(const struct header *h, struct sendit_dataset *parent
     return cell;
 }
 
+/* A new value goes where its creator is found: into the first of two blocks that have the same. */
+static bool went_elsewhere(const struct cell *cell)
+{
+    uint32_t tag;
+
+    return cell->creator &&
+           (dicom_locate(cell->parent, cell->tag & 0xffff00ff, cell->creator, &tag) ||
+            tag != cell->tag);
+}
+
 static int32_t answer_of(struct header *h, struct cell *cell, int32_t answer)
 {
     if (cell->state == IS_NEW) {
@@ -814,7 +861,7 @@ static int32_t answer_of(struct header *h, struct cell *cell, int32_t answer)
         if (finish(h, cell))
             return SENDIT_STOP;
         if (!cell->failed)
-            return SENDIT_KEEP_WHOLE;
+            return went_elsewhere(cell) ? SENDIT_ERASE : SENDIT_KEEP_WHOLE;
     }
     switch (cell->state) {
     case IS_ABSENT:
@@ -826,31 +873,6 @@ static int32_t answer_of(struct header *h, struct cell *cell, int32_t answer)
     default:
         return answer;
     }
-}
-
-/* A creator stays with what is kept of its block. */
-static bool keeps_creator(const struct header *h, const struct sendit_element *e)
-{
-    uint32_t group = e->tag >> 16, low = e->tag & 0xffff;
-    struct value_span creator;
-
-    if (!(group & 1) || low < 0x10 || low > 0xff || !e->value)
-        return false;
-    creator = value_trim(e->value, e->length);
-    for (size_t i = 0; i < h->recipe->n_actions; i++) {
-        const struct field *field = &h->recipe->actions[i].field;
-
-        if (h->recipe->actions[i].verb != VERB_KEEP)
-            continue;
-        if (field->kind == FIELD_PRIVATE && field->tag >> 16 == group &&
-            strlen(field->creator) == creator.len &&
-            !strncasecmp(field->creator, creator.text, creator.len))
-            return true;
-        if (field->kind == FIELD_PATH &&
-            field->steps[field->n_steps - 1].tag >> 8 == (group << 8 | low))
-            return true;
-    }
-    return false;
 }
 
 /* Find the actions that mean the element: header.hits.  Is it kept? */
@@ -872,10 +894,6 @@ static int look_up(struct header *h, struct sendit_dataset *parent, const struct
             return -1;
         if (*ret_kept)
             tell_action(h, action, NULL);
-    }
-    if (!*ret_kept && keeps_creator(h, e)) {
-        *ret_kept = true;
-        tell(h, NULL, "KEEP of an element in its block", NULL);
     }
     return 0;
 }
@@ -934,7 +952,7 @@ static int32_t by_profile(const struct header *h, struct sendit_dataset *parent,
     return h->env->profile ? h->env->profile(h->env->ctx, parent, e) : SENDIT_KEEP;
 }
 
-int32_t header_visit(struct header *h, struct sendit_dataset *parent,
+static int32_t judge(struct header *h, struct sendit_dataset *parent,
                      const struct sendit_element *e)
 {
     struct cell cell;
@@ -976,6 +994,88 @@ int32_t header_visit(struct header *h, struct sendit_dataset *parent,
     if (h->strip == NO_STRIP && fold(h, &cell, !e->depth, false))
         return SENDIT_STOP;
     return spare_what_is_kept(h, answer_of(h, &cell, answer));
+}
+
+/* It stays until the end, when it is known what is left in its block. */
+static int32_t put_off(struct header *h, struct sendit_dataset *parent,
+                       const struct sendit_element *e, int32_t answer)
+{
+    if (h->n_creators == h->creators_room) {
+        size_t room = h->creators_room ? 2 * h->creators_room : 16;
+        struct creator *more = realloc(h->creators, room * sizeof(*more));
+
+        if (!more)
+            return no_memory(h);
+        h->creators = more;
+        h->creators_room = room;
+    }
+    h->creators[h->n_creators++] = (struct creator){.parent = parent,
+                                                    .tag = e->tag,
+                                                    .depth = e->depth,
+                                                    .answer = answer,
+                                                    .counted = h->strip == NO_STRIP};
+    return SENDIT_KEEP_WHOLE;
+}
+
+static bool is_creator(const struct sendit_element *e)
+{
+    return e->tag >> 16 & 1 && (e->tag & 0xffff) >= 0x10 && (e->tag & 0xffff) <= 0xff;
+}
+
+int32_t header_visit(struct header *h, struct sendit_dataset *parent,
+                     const struct sendit_element *e)
+{
+    int32_t answer = judge(h, parent, e);
+
+    if ((answer != SENDIT_ERASE && answer != SENDIT_EMPTY) || !h->leaves_private || !is_creator(e))
+        return answer;
+    return put_off(h, parent, e, answer);
+}
+
+/* ---- creators ---- */
+
+struct block {
+    uint32_t first; /* of its tags */
+    bool is_used;
+};
+
+static int32_t look_for_use(void *ctx, struct sendit_dataset *parent,
+                            const struct sendit_element *e)
+{
+    struct block *block = ctx;
+
+    (void)parent;
+    if (e->tag < block->first)
+        return SENDIT_KEEP_WHOLE;
+    block->is_used = e->tag <= (block->first | 0xff);
+    return SENDIT_STOP;
+}
+
+/* A creator stays with what is left of its block: what has none means nothing. */
+static void settle_creator(struct header *h, const struct creator *creator)
+{
+    struct block block = {.first = (creator->tag & 0xffff0000) | (creator->tag & 0xff) << 8};
+    const struct sendit_element shown = {.tag = creator->tag, .vr = "LO", .depth = creator->depth};
+    sendit_result r = dicom_walk(creator->parent, look_for_use, &block);
+
+    if (r && r != SENDIT_ESTOPPED) {
+        h->result = r;
+    } else if (block.is_used) {
+        h->parent = creator->parent;
+        h->shown = &shown;
+        tell(h, NULL, "creator of what stays in its block", NULL);
+        h->shown = NULL;
+        if (creator->counted && creator->answer == SENDIT_ERASE)
+            h->env->report->removed--;
+        else if (creator->counted)
+            h->env->report->emptied--;
+    } else if (creator->answer == SENDIT_ERASE) {
+        h->result = dicom_erase(creator->parent, creator->tag);
+    } else {
+        h->result = dicom_put(creator->parent, creator->tag, "");
+    }
+    if (h->result)
+        stop(h, h->result, "deid.edit", NULL, "a private creator could not be taken away");
 }
 
 /* ---- what was not there ---- */
@@ -1028,6 +1128,8 @@ sendit_result header_end(struct header *h)
         if (add(h, action))
             break;
     }
+    for (size_t i = 0; !h->result && i < h->n_creators; i++)
+        settle_creator(h, &h->creators[i]);
     forget(h);
     return h->result;
 }

@@ -402,6 +402,72 @@ static void test_keep(void **state)
     end(&t);
 }
 
+/* ---- private creators ---- */
+
+/* What stays in a block keeps its creator; what nothing is left of does not; nothing that a rule
+ * gave a value keeps its old one beside it. */
+static void test_creators(void **state)
+{
+    static const struct {
+        bool profile;
+        const char *text, *value, *creator; /* of OTHER's 1E */
+    } rows[] = {
+        {true, "ADD (0033,\"OTHER\",1E) new\n", "new", "OTHER"},
+        {true, "ADD (0033,\"OTHER\",1E) new\nBLANK (0033,\"OTHER\",1E)\n", "", "OTHER"},
+        {true, "ADD (0033,\"OTHER\",1E) new\nREMOVE select:group:0033\n", ABSENT, ABSENT},
+        {true, "REPLACE (0033,\"OTHER\",1E) new\n", ABSENT, ABSENT},
+        {true, "KEEP (0033,\"OTHER\",1E)\n", "private two", "OTHER"},
+        {true, "KEEP (0033,\"OTHER\",22)\n", ABSENT, ABSENT},
+        {true, "KEEP (0033,111E)\n", "private two", "OTHER"},
+        {true, "KEEP contains:other.,1e\n", "private two", "OTHER"},
+        {true, "KEEP fields:f\n%fields f\nFIELD (0033,\"OTHER\",1E)\n", "private two", "OTHER"},
+        {true, "KEEP values:v\n%values v\nFIELD (0033,\"OTHER\",1E)\n", "private two", "OTHER"},
+        {false, "REMOVE ALL\nREPLACE (0033,\"OTHER\",1E) new\n", "new", "OTHER"},
+        {false, "REMOVE (0033,0011)\nREPLACE (0033,\"OTHER\",1E) new\n", "new", "OTHER"},
+        {false, "DEFAULT REMOVE\nREPLACE (0033,\"OTHER\",1E) new\n", "new", "OTHER"},
+        {false, "DEFAULT BLANK\nREPLACE (0033,\"OTHER\",1E) new\n", "new", "OTHER"},
+        {false, "DEFAULT REMOVE\nREPLACE contains:,1e new\nKEEP PatientID\n", "new", "OTHER"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char text[200];
+        struct trip t;
+
+        snprintf(text, sizeof(text), "%s%s", H, rows[i].text);
+        run(&t, rows[i].profile ? basic : NULL, text);
+        assert_value(t.ds, 0x0033111e, rows[i].value);
+        assert_value(t.ds, 0x00330011, rows[i].creator);
+        assert_value(t.ds, 0x00330012, ABSENT);
+        assert_value(t.ds, 0x0033121e, ABSENT);
+        if (rows[i].profile)
+            assert_value(t.ds, 0x00330010, ABSENT);
+        end(&t);
+    }
+}
+
+/* Two blocks of one creator: the value of the second is not left beside the new one. */
+static void test_creator_twice(void **state)
+{
+    struct maker m = {0};
+    struct trip t = {.plan = compile(NULL, H "REPLACE (0033,\"OTHER\",1E) new\n")};
+
+    (void)state;
+    make_meta(&m, EXPLICIT);
+    make_text(&m, SOP_CLASS, "UI", CT_CLASS);
+    make_text(&m, SOP_UID, "UI", "1.2.3.4");
+    make_text(&m, 0x00330010, "LO", "OTHER");
+    make_text(&m, 0x00330011, "LO", "OTHER");
+    make_text(&m, 0x0033101e, "LO", "private one");
+    make_text(&m, 0x0033111e, "LO", "private two");
+    open_file(&t, &m);
+    apply(&t);
+    assert_int_equal(t.result, SENDIT_OK);
+    assert_value(t.ds, 0x0033101e, "new");
+    assert_value(t.ds, 0x0033111e, ABSENT);
+    end(&t);
+}
+
 /* ---- values and conditions ---- */
 
 static void test_values(void **state)
@@ -867,7 +933,7 @@ static void test_watch(void **state)
     assert_told(&told, "00080060.0 deid.recipe:7 BLANK Modality");
     assert_told(&told, "00080080.0+ deid.recipe:8 ADD InstitutionName");
     assert_told(&told, "0033101e.0 deid.recipe:9 KEEP (0033,\"MITRA X: 1.0\",1E)");
-    assert_told(&told, "00330010.0 KEEP of an element in its block");
+    assert_told(&told, "00330010.0 creator of what stays in its block");
     assert_told(&told, "00400275.0 deid.recipe:10 REMOVE RequestAttributesSequence");
     assert_told(&told, "00400275.0 stays for what a KEEP means in it");
     assert_told(&told, "00400007.1 goes with the sequence around it, but for what a KEEP means");
@@ -889,6 +955,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_grid),        cmocka_unit_test(test_fields),
         cmocka_unit_test(test_all),         cmocka_unit_test(test_keep),
+        cmocka_unit_test(test_creators),    cmocka_unit_test(test_creator_twice),
         cmocka_unit_test(test_values),      cmocka_unit_test(test_order),
         cmocka_unit_test(test_given),       cmocka_unit_test(test_dates),
         cmocka_unit_test(test_functions),   cmocka_unit_test(test_failures),
