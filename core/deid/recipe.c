@@ -221,6 +221,18 @@ bool parse_is_name(struct word word)
     return word.len > 0;
 }
 
+/* What there is, where nothing is close. */
+static void list(const char *const *words, char *text, size_t size)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; words[i] && n < size; i++) {
+        int wrote = snprintf(text + n, size - n, "%s%s", i ? ", " : "; write one of ", words[i]);
+
+        n += wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
 const char *parse_hint(struct word word, const char *const *words, char *text, size_t size)
 {
     char copy[64];
@@ -234,7 +246,9 @@ const char *parse_hint(struct word word, const char *const *words, char *text, s
     near_start(&near, copy);
     for (size_t i = 0; words[i]; i++)
         near_try(&near, words[i]);
-    return near_hint(&near, text, size);
+    if (!*near_hint(&near, text, size))
+        list(words, text, size);
+    return text;
 }
 
 static int add_pattern(struct parser *p, struct word word, const char *text, enum pattern_how how,
@@ -372,7 +386,7 @@ static int parse_section(struct parser *p, struct word word)
     static const char *const sections[] = {"%header", "%labels", "%fields",
                                            "%values", "%filter", NULL};
     struct word name;
-    char hint[64];
+    char hint[PARSE_HINT];
     int i = 0;
 
     if (parse_label_end(p))

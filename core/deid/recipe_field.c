@@ -248,7 +248,7 @@ static int parse_expander(struct parser *p, struct word word, size_t colon, stru
     struct word head = {word.at, colon};
     struct word rest = {word.at + colon + 1, word.len - colon - 1};
     const char *text;
-    char hint[64];
+    char hint[PARSE_HINT];
     size_t i = 0;
 
     while (expanders[i] && !parse_is(head, expanders[i]))

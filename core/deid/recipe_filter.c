@@ -271,7 +271,7 @@ static int parse_test(struct parser *p, enum recipe_join line, enum recipe_join 
     struct recipe_label *label = current_label(p);
     struct recipe_test *test;
     struct word op, field;
-    char hint[64];
+    char hint[PARSE_HINT];
 
     if (parse_word(p, &op))
         return -1;

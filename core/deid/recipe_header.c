@@ -116,7 +116,7 @@ static int parse_function(struct parser *p, struct word call, struct recipe_acti
     static const char *const functions[] = {"jitter",     "basic_uuid",   "suffix_uuid",
                                             "dicom_uuid", "pydicom_uuid", NULL};
     const char *end = call.at + call.len;
-    char hint[64];
+    char hint[PARSE_HINT];
     struct word word;
     int i = 0;
 
@@ -305,7 +305,7 @@ static int parse_default(struct parser *p)
 
 static int parse_verb(struct parser *p, struct word word, enum recipe_verb *ret_verb)
 {
-    char hint[64];
+    char hint[PARSE_HINT];
     int i = 0;
 
     while (verbs[i] && !parse_is(word, verbs[i]))
@@ -408,23 +408,22 @@ static int parse_split(struct parser *p, struct recipe_entry *entry)
 
 int parse_source_line(struct parser *p)
 {
-    static const char *const words[] = {"FIELD", "SPLIT", NULL};
     struct recipe_source *source = &p->recipe->sources[p->current];
     struct recipe_entry *entry;
     struct word word, field;
-    char hint[64];
 
     if (parse_word(p, &word) || parse_word(p, &field))
         return -1;
     if (!parse_is(word, "FIELD") && !parse_is(word, "SPLIT"))
-        return parse_error(p, word.at, "a line of %%%s begins with FIELD%s, not %.*s%s",
+        return parse_error(p, word.at, "a line of %%%s begins with FIELD%s, not %.*s",
                            source->is_values ? "values" : "fields",
                            source->is_values ? " or SPLIT" : "", word.len < 40 ? (int)word.len : 40,
-                           word.at, parse_hint(word, words, hint, sizeof(hint)));
+                           word.at);
     if (parse_is(word, "SPLIT") && !source->is_values)
         return parse_error(p, word.at, "SPLIT stands in %%values only");
     if (!field.len)
-        return parse_error(p, field.at, "%.5s needs a field", words[parse_is(word, "SPLIT")]);
+        return parse_error(p, field.at, "%s needs a field",
+                           parse_is(word, "SPLIT") ? "SPLIT" : "FIELD");
     if (source->n_entries == RECIPE_MAX_ENTRIES)
         return parse_error(p, word.at, "a group has up to %d lines", RECIPE_MAX_ENTRIES);
     entry = recipe_grow(p->recipe, source->entries, source->n_entries, sizeof(*entry));

@@ -56,7 +56,8 @@ int parse_end(struct parser *p, const char *after);
 const char *parse_unquote(struct parser *p, struct word word, bool squeeze);
 bool parse_is(struct word word, const char *text); /* whatever its case */
 bool parse_is_name(struct word word);              /* [A-Za-z0-9_.-]+ */
-/* `; did you mean "..."?` of NULL-terminated words. */
+#define PARSE_HINT 128                             /* holds all words of one kind */
+/* `; did you mean "..."?` of NULL-terminated words, or all of them. */
 const char *parse_hint(struct word word, const char *const *words, char *text, size_t size);
 
 /* Memory of the recipe. */
