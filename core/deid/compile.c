@@ -111,6 +111,8 @@ int deid_compile(const char *const *profiles, const char *const *recipes, const 
         err_set(err, ERR_REFUSED, "the rules have no digest: OpenSSL failed");
         goto fail;
     }
+    if (plan->header)
+        header_guard(plan->header, plan->has_profile && !deid_lets_identity_through(plan));
     digest_free(digest);
     *ret_plan = plan;
     return 0;

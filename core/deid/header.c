@@ -34,6 +34,7 @@ struct header {
     size_t n_hits;
     bool wants_values, has_paths; /* has KEEPs of something in items */
     bool leaves_private;          /* what may leave a private element where its creator goes */
+    bool guards;                  /* nothing that a KEEP means may name somebody */
     enum recipe_verb on_failure;  /* BLANK or REMOVE the element; 0: stop the image */
 
     /* one run */
@@ -329,6 +330,11 @@ static bool keeps_name(struct header *h, const struct name *name)
 void header_on_failure(struct header *h, enum recipe_verb verb)
 {
     h->on_failure = verb;
+}
+
+void header_guard(struct header *h, bool guards)
+{
+    h->guards = guards;
 }
 
 bool header_keeps(struct header *h, bool (*identifies)(const void *ctx, const struct name *name),
@@ -875,6 +881,38 @@ static int32_t answer_of(struct header *h, struct cell *cell, int32_t answer)
     }
 }
 
+static bool begins_item(const struct sendit_element *e)
+{
+    static const char little[] = "\xfe\xff\x00\xe0", big[] = "\xff\xfe\xe0\x00";
+
+    return e->value && e->length >= 8 &&
+           (!memcmp(e->value, little, 4) || !memcmp(e->value, big, 4));
+}
+
+/* What no table told beforehand: private sequences, names and UIDs, and attributes that are one
+ * of these in this file alone. */
+static bool may_identify(const struct header *h, const struct sendit_element *e)
+{
+    if (h->spot.is_sequence || !strcmp(e->vr, "PN") || begins_item(e))
+        return true;
+    return !strcmp(e->vr, "UI") && !names_of(h->names, e->tag);
+}
+
+/* KEEP holds the image there, or does not hold, as the site wants. */
+static int guard(struct header *h, const struct recipe_action *action, bool *ret_kept)
+{
+    if (!h->guards || !may_identify(h, h->shown))
+        return 0;
+    *ret_kept = false;
+    if (h->on_failure) {
+        tell_action(h, action, "does not hold: it may name somebody");
+        return 0;
+    }
+    stop(h, SENDIT_ECORRUPT, "deid.named", &action->place,
+         "KEEP means a sequence, a name or a UID here, which may name somebody");
+    return -1;
+}
+
 /* Find the actions that mean the element: header.hits.  Is it kept? */
 static int look_up(struct header *h, struct sendit_dataset *parent, const struct sendit_element *e,
                    bool *ret_kept)
@@ -890,7 +928,9 @@ static int look_up(struct header *h, struct sendit_dataset *parent, const struct
     for (size_t i = 0; !*ret_kept && i < h->n_hits; i++) {
         const struct recipe_action *action = &h->recipe->actions[h->hits[i]];
 
-        if (action->verb == VERB_KEEP && applies(h, action, &cell, ret_kept))
+        if (action->verb != VERB_KEEP)
+            continue;
+        if (applies(h, action, &cell, ret_kept) || (*ret_kept && guard(h, action, ret_kept)))
             return -1;
         if (*ret_kept)
             tell_action(h, action, NULL);

@@ -28,6 +28,8 @@ void header_free(struct header *header);
 
 /* An element whose rule cannot be done: VERB_BLANK, VERB_REMOVE, or 0, which stops the image. */
 void header_on_failure(struct header *header, enum recipe_verb verb);
+/* Nothing that may name somebody is kept: images are to earn the labels. */
+void header_guard(struct header *header, bool guards);
 
 /* Is there an attribute that `identifies` and that a KEEP may mean, at whatever place? */
 bool header_keeps(struct header *header,

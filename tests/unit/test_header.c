@@ -855,6 +855,77 @@ static void test_brings_back(void **state)
     }
 }
 
+/* Of what no table knows the file alone tells that it may name somebody. */
+static void make_named(struct maker *m)
+{
+    make_meta(m, EXPLICIT);
+    make_text(m, SOP_CLASS, "UI", CT_CLASS);
+    make_text(m, SOP_UID, "UI", "1.2.3.4");
+    open_item(m, STUDY_DESCRIPTION); /* LO elsewhere */
+    make_text(m, PATIENT_NAME, "PN", "Doe^Jane");
+    close_item(m);
+    make_text(m, PATIENT_NAME, "PN", "Doe^Jane");
+    make_text(m, PATIENT_ID, "LO", "7654321");
+    make_text(m, STUDY_UID, "UI", "1.2.3.6");
+    make_text(m, 0x00330010, "LO", "OTHER");
+    make_text(m, 0x00331001, "LO", "text");
+    open_item(m, 0x00331002);
+    make_text(m, PATIENT_NAME, "PN", "Doe^Jane");
+    close_item(m);
+    make_text(m, 0x00331003, "PN", "Doe^Jane");
+    make_text(m, 0x00331004, "UI", "1.2.3.4");
+    make_header(m, 0x00331005, "UN", 16);
+    buf_add(&m->buf, "\xfe\xff\x00\xe0\x08\x00\x00\x00\x10\x00\x10\x00\x00\x00\x00\x00", 16);
+}
+
+static void test_guard(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *const *profiles;
+        bool held;
+    } rows[] = {
+        {"KEEP (0033,\"OTHER\",01)\n", basic, false},
+        {"KEEP (0033,\"OTHER\",02)\n", basic, true},
+        {"KEEP (0033,\"OTHER\",03)\n", basic, true},
+        {"KEEP (0033,\"OTHER\",04)\n", basic, true},
+        {"KEEP (0033,\"OTHER\",05)\n", basic, true},
+        {"KEEP select:group:0033\n", basic, true},
+        {"KEEP startswith:0033\n", basic, true},
+        {"KEEP fields:f\n%fields f\nFIELD (0033,\"OTHER\",03)\n", basic, true},
+        {"KEEP StudyDescription\n", basic, true},
+        {"KEEP ALL\n", basic, false},                            /* which costs the labels */
+        {"KEEP (0033,\"OTHER\",02)\nREMOVE ALL\n", NULL, false}, /* no profile, no labels */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(rows); i++) {
+        struct maker m = {0};
+        struct trip t = {0};
+        char text[200];
+
+        snprintf(text, sizeof(text), "%s%s", H, rows[i / 2].text);
+        on_failure = i % 2 ? "remove" : NULL;
+        t.plan = compile(rows[i / 2].profiles, text);
+        on_failure = NULL;
+        make_named(&m);
+        open_file(&t, &m);
+        apply(&t);
+        if ((t.result != SENDIT_OK) != (rows[i / 2].held && i % 2 == 0))
+            fail_msg("%s: %d %s", text, (int)t.result, t.why.text);
+        if (t.result) {
+            assert_string_equal(t.why.code, "deid.named");
+            assert_non_null(strstr(t.why.text, "deid.recipe:3: KEEP means"));
+        } else if (rows[i / 2].held) {
+            assert_null(item(&t, 0x00331002, 0));
+            assert_null(item(&t, STUDY_DESCRIPTION, 0));
+            assert_value(t.ds, 0x00331003, ABSENT);
+            assert_value(t.ds, 0x00331004, ABSENT);
+        }
+        end(&t);
+    }
+}
+
 static int set_up(void **state)
 {
     const struct dicom_limits limits = {.max_inflate = 1u << 20};
@@ -961,7 +1032,8 @@ int main(void)
         cmocka_unit_test(test_functions),   cmocka_unit_test(test_failures),
         cmocka_unit_test(test_on_failure),  cmocka_unit_test(test_no_such_policy),
         cmocka_unit_test(test_default),     cmocka_unit_test(test_profile),
-        cmocka_unit_test(test_brings_back), cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_brings_back), cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_watch),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
