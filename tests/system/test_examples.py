@@ -453,11 +453,8 @@ class AskConsent(Example):
         self.assertEqual((away["stage"], away["code"]), ("ask-consent", "consent.busy"))
         self.assertGreaterEqual(away["until_ms"], away["since_ms"] + 900)
         self.assertIn('waits for what "ask-consent" asks, since 20', shown)
-        first = service.times[0]
-        later = [at for at in service.times[:8] if at > first + 0.9]
-        self.assertGreaterEqual(len(later), 5)
-        for a, b in zip(later, later[1:]):
-            self.assertGreater(b - a, 0.9)
+        times = service.times[:8]  # each of three workers finds out at any time
+        self.assertLessEqual(len([a for a, b in zip(times, times[1:]) if b - a < 0.9]), 2, times)
         self.assertIn("service.away", err.decode())
         self.assertIn("service.back", err.decode())
         self.assertIsNone(self.site.sendit("status", "--json").json["away"])

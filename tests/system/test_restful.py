@@ -222,10 +222,9 @@ class Faults(identifiers.Case):
         self.assertEqual((away["stage"], away["code"]), ("restful-anonymizer", "restful.busy"))
         self.assert_well_asked(service)
         times = [one["at_ms"] for one in service.asked()]
-        later = [at for at in times[:9] if at > times[0] + 900]
-        self.assertGreaterEqual(len(later), 6)
-        for a, b in zip(later, later[1:]):
-            self.assertGreater(b - a, 900)
+        # what each of three workers has in hand finds out at any time; all others are a second apart
+        close = [b - a for a, b in zip(times[:9], times[1:9]) if b - a < 900]
+        self.assertLessEqual(len(close), 2, times)
 
 
 class Tls(identifiers.Case):
