@@ -641,7 +641,7 @@ sendit_result filter_run(struct filter *f, struct sendit_dataset *ds,
         f->match.flagged = 1;
         label = first(f, ds, GROUP_BLACK, &group, &unknown);
     }
-    if (!label && !f->failed)
+    if (!label && !f->failed && !unknown) /* a greylist may let it pass, a blacklist never */
         label = first(f, ds, GROUP_GREY, &group, &unknown);
     if (f->failed)
         return because(why, f->failed, "deid.memory", "there was no memory to judge it");

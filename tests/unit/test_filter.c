@@ -398,6 +398,13 @@ static void test_unknown(void **state)
     assert_unknown(GREY "coordinates all\n", "deid.boxes");
     assert_unknown(GREY "present Modality\nLABEL B\ncontains InstitutionName x\ncoordinates all\n",
                    "deid.text");
+    /* a site may hand on what a greylist names, and nothing that a blacklist could have named */
+    assert_unknown(GREY "present Modality\n%filter blacklist\nLABEL b\n"
+                        "contains InstitutionName x\n",
+                   "deid.text");
+    assert_unknown(GREY "present Modality\n%filter blacklist\nLABEL b\n"
+                        "contains StudyDescription (a+)+[bc]\n",
+                   "deid.text");
     assert_false(holds("missing Modality + contains InstitutionName x"));
     assert_true(holds("present Modality || contains InstitutionName x"));
     assert_true(holds("present InstitutionName"));
