@@ -18,6 +18,7 @@ import unittest
 import pydicom
 from pydicom.datadict import DicomDictionary
 
+import identifiers
 import malformed
 import sendit
 
@@ -239,7 +240,31 @@ class Canary(sendit.Case):
         ships = {entry["name"] for entry in self.run_sendit("stages", "--json").json
                  if entry["ships"]}
         used = {entry["use"] for entry in self.entries()}
-        self.assertEqual(ships - used, set())
+        # in place of another: test_identities_of_a_service
+        self.assertEqual(ships - used, {"restful-anonymizer"})
+
+    def test_identities_of_a_service(self):
+        """It is told who they are; nobody else is, nor does a URL say it."""
+        service = identifiers.Service(self.new_folder())
+        self.addCleanup(service.stop)
+        entries = self.entries()
+        entries[sendit.at(entries, "local-anonymizer")] = {
+            "use": "restful-anonymizer", "allow": identifiers.ALLOW,
+            "config": {"url": service.url, "study": identifiers.STUDY,
+                       "custom_fields": ["PatientSex", "StudyDescription"]}}
+        self.site.write_pipeline(entries)
+        self.see("run", "-vv")
+        for args in (["run", "-vv"], ["status", "--json"], ["log", "-vv"], ["log", "--json"],
+                     ["quarantine", "list", "--json"]):
+            self.see(*args)
+        told = [one for one in service.asked() if one["asked"]["patient"]]
+        self.assertTrue(told)
+        self.look("a URL", repr([one["path"] for one in told]))
+        self.assertTrue(sendit.images(self.site.clean))
+        for path in sendit.images(self.site.clean):
+            with open(path, "rb") as file:
+                self.look("an image in clean", file.read().decode("latin-1"))
+        self.look_into_state()
 
     def test_levels_of_the_log(self):
         for level in ("debug", "info", "warn", "error", "off"):
