@@ -625,6 +625,22 @@ static sendit_result all_boxes(struct filter *f, struct sendit_dataset *ds, stru
     return r ? r : show_boxes(f);
 }
 
+/* Does a LABEL without boxes name it, too, or may it?  The boxes are not all then. */
+static bool is_more_than_boxes(struct filter *f, struct sendit_dataset *ds)
+{
+    const struct recipe *recipe = f->recipe;
+
+    for (size_t g = 0, at = 0; g < recipe->n_groups; at += recipe->groups[g++].n_labels)
+        for (size_t l = 0; recipe->groups[g].kind != GROUP_WHITE && l < recipe->groups[g].n_labels;
+             l++) {
+            const struct recipe_label *label = &recipe->groups[g].labels[l];
+
+            if (!label->n_boxes && holds(f, ds, label, f->numbers[at + l]) != IS_FALSE)
+                return true;
+        }
+    return false;
+}
+
 sendit_result filter_run(struct filter *f, struct sendit_dataset *ds,
                          const struct sendit_match **ret_match, struct sendit_why *why)
 {
@@ -657,6 +673,10 @@ sendit_result filter_run(struct filter *f, struct sendit_dataset *ds,
         r = all_boxes(f, ds, why);
         if (r)
             return r;
+        if (f->match.n_boxes && is_more_than_boxes(f, ds))
+            f->match.flagged = 2;
+        if (f->failed)
+            return because(why, f->failed, "deid.memory", "there was no memory to judge it");
     }
     *ret_match = &f->match;
     return SENDIT_OK;

@@ -137,7 +137,7 @@ static sendit_verdict hold(struct sendit_stage_state *self, const struct sendit_
         *boxes ? "; to blank: " : "", n, boxes, boxes[n] ? " and more" : "");
 }
 
-/* Without filters.passed, which whoever blanks the boxes may grant. */
+/* Without filters.passed, which whoever blanks the boxes may grant; without a box, nobody. */
 static sendit_verdict hand_on(struct sendit_stage_state *self, const struct sendit_item *item,
                               const char *boxes, struct sendit_why *why)
 {
@@ -220,7 +220,7 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
                               "LABEL \"%.*s\" has more boxes for it than can be noted.",
                               LABEL_SHOWN, match->label);
     if (self->hands_on && strcmp(match->group, "blacklist"))
-        return hand_on(self, item, boxes, why);
+        return hand_on(self, item, match->flagged == 2 ? "" : boxes, why);
     return hold(self, match, boxes, why);
 }
 

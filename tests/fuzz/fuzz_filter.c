@@ -220,7 +220,7 @@ static bool is_listed(const struct deid_plan *plan, const struct sendit_match *m
 
     for (size_t i = 0; (label = deid_label(plan, i)); i++)
         if (!strcmp(label->label, match->label) && !strcmp(label->group, match->group) &&
-            label->flagged == match->flagged)
+            !label->flagged == !match->flagged)
             return true;
     return false;
 }

@@ -364,6 +364,34 @@ static void test_boxes(void **state)
                  (struct rect[]){{1, 0, 0, 200, 100}, {0, 1, 1, 2, 2}}, 2);
 }
 
+/* Is the image clean when its boxes are black? */
+static void test_more_than_boxes(void **state)
+{
+    static const struct {
+        const char *text;
+        int flagged;
+    } rows[] = {
+        {GREY "coordinates 0,0,9,9\n", 1},
+        {GREY "coordinates 0,0,9,9\nLABEL b\nequals Modality CT\n", 2},
+        {GREY "equals Modality CT\nLABEL b\ncoordinates 0,0,9,9\n", 2},
+        {GREY "coordinates 0,0,9,9\nLABEL b\nequals Modality none\n", 1},
+        {GREY "coordinates 0,0,9,9\nLABEL b\ncoordinates 3,3,4,4\n", 1},
+        {GREY "coordinates 0,0,9,9\n%filter mine\nLABEL b\nequals Modality CT\n", 2},
+        {GREY "equals Modality CT\nLABEL b\npresent Modality\n", 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct verdict v;
+
+        ask(&v, rows[i].text);
+        assert_int_equal(v.result, SENDIT_OK);
+        if (v.match.flagged != rows[i].flagged)
+            fail_msg("%s: %d", rows[i].text, (int)v.match.flagged);
+        deid_free(v.plan);
+    }
+}
+
 static void assert_unknown(const char *text, const char *code)
 {
     struct verdict v;
@@ -703,6 +731,7 @@ int main(void)
         cmocka_unit_test_setup(test_kinds, usual),
         cmocka_unit_test_setup(test_boxes, usual),
         cmocka_unit_test_setup(test_two_images, usual),
+        cmocka_unit_test(test_more_than_boxes),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_remembered),
         cmocka_unit_test(test_box_lists),
