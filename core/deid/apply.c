@@ -819,6 +819,25 @@ static sendit_result walk(struct run *run, struct sendit_dataset *ds)
     return header && header_result(header) ? header_result(header) : result;
 }
 
+static bool has_text(struct sendit_dataset *ds, uint32_t tag)
+{
+    const char *text;
+
+    return !dicom_get(ds, tag, &text) && value_trim(text, strlen(text)).len;
+}
+
+/* Rules of a recipe may take away what no file can do without. */
+static sendit_result finish_recipes(struct run *run, struct sendit_dataset *ds)
+{
+    sendit_result result = header_end(run->plan->header);
+
+    if (result || !run->plan->has_profile || (has_text(ds, 0x00080016) && has_text(ds, 0x00080018)))
+        return result;
+    stop(run, SENDIT_ECORRUPT, "deid.recipe",
+         "the recipes leave it without a SOP Class UID or a SOP Instance UID");
+    return run->result;
+}
+
 static sendit_result edit(struct run *run, struct sendit_dataset *ds, const struct sendit_var *vars,
                           size_t n_vars)
 {
@@ -840,7 +859,7 @@ static sendit_result edit(struct run *run, struct sendit_dataset *ds, const stru
         result = walk(run, ds);
     if (!result && profile)
         result = sign(run, ds);
-    return !result && header ? header_end(header) : result;
+    return !result && header ? finish_recipes(run, ds) : result;
 }
 
 sendit_result deid_apply(const struct deid_plan *plan, struct sendit_dataset *ds,

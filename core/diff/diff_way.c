@@ -458,7 +458,7 @@ static void look_at_file(struct taking *t)
     const char *uid;
 
     dicom_begin(t->object, false);
-    if (dicom_get(ds, TAG_SOP_INSTANCE, &uid) != SENDIT_OK || strlen(uid) > 64 ||
+    if (dicom_get(ds, TAG_SOP_INSTANCE, &uid) != SENDIT_OK || !*uid || strlen(uid) > 64 ||
         dicom_view(ds, &file) != SENDIT_OK)
         end(t, "quarantined", "core", "dicom.write",
             "The image cannot be written as a DICOM file.");

@@ -811,6 +811,27 @@ static void test_profile(void **state)
     end(&t);
 }
 
+/* What a file cannot do without: a recipe that takes it costs the image, not the run. */
+static void test_no_uid(void **state)
+{
+    static const char *const texts[] = {"BLANK SOPInstanceUID\n", "REMOVE SOPInstanceUID\n",
+                                        "BLANK SOPClassUID\n",    "REMOVE SOPClassUID\n",
+                                        "REMOVE ALL\n",           "ADD SOPInstanceUID \"\"\n",
+                                        "DEFAULT BLANK\n"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        char text[100];
+        struct trip t;
+
+        snprintf(text, sizeof(text), "%s%s", H, texts[i]);
+        begin(&t, basic, text);
+        if (t.result != SENDIT_ECORRUPT || strcmp(t.why.code, "deid.recipe") != 0)
+            fail_msg("%s was done: %s", texts[i], t.why.code);
+        end(&t);
+    }
+}
+
 /* What a KEEP on top of a profile may let through. */
 static void test_brings_back(void **state)
 {
@@ -1033,7 +1054,7 @@ int main(void)
         cmocka_unit_test(test_on_failure),  cmocka_unit_test(test_no_such_policy),
         cmocka_unit_test(test_default),     cmocka_unit_test(test_profile),
         cmocka_unit_test(test_brings_back), cmocka_unit_test(test_guard),
-        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_no_uid),      cmocka_unit_test(test_watch),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
