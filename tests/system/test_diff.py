@@ -270,7 +270,8 @@ class Elements(Diff):
 
     def test_default_and_what_a_keep_spares(self):
         self.use("KEEP ReferencedImageSequence__ReferencedSOPClassUID\n"
-                 "REMOVE ReferencedImageSequence\nDEFAULT REMOVE\n", because="a test")
+                 "REMOVE ReferencedImageSequence\nDEFAULT REMOVE\nKEEP SOPClassUID\n"
+                 "REPLACE SOPInstanceUID deid_func:pydicom_uuid\n", because="a test")
         path = self.add_rich()
         file = self.one("--show-originals", path)
         elements = self.by_path(file)
