@@ -42,7 +42,8 @@ extern const struct diff_shape diff_text, diff_html, diff_json;
 
 /* "scan.dcm", "export, file 3", with its path where that may be shown. */
 char *diff_name(const json_t *file);
-/* "would be stored", "would be quarantined: local-anonymizer ids.no_patient: ..." */
+/* "would be stored", "would be stored if restful-anonymizer passes it; ...",
+ * "would be quarantined: local-anonymizer ids.no_patient: ..." */
 char *diff_fate(const json_t *file);
 /* "\"CT\"", "12 bytes, masked", "3 items", "-". */
 char *diff_value(const json_t *value);

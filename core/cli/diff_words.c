@@ -93,6 +93,7 @@ char *diff_fate(const json_t *file)
         {"quarantined", "would be quarantined"}, {"failed", "would fail"},
         {"ignored", "would be ignored"},         {"retry", "would be tried again"}};
     const char *fate = diff_word(file, "fate"), *stage = diff_word(file, "stage");
+    const char *unseen = diff_word(file, "unseen");
     struct buf buf = {0};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -103,6 +104,9 @@ char *diff_fate(const json_t *file)
         add_plain(&buf, diff_word(file, "code"));
         buf_str(&buf, ": ");
         add_plain(&buf, diff_word(file, "text"));
+    } else if (*unseen) {
+        buf_printf(&buf, " if %s passes it; it was not called, and its edits are not shown",
+                   unseen);
     }
     return take(&buf);
 }

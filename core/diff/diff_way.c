@@ -23,9 +23,10 @@ struct taking {
     struct dicom_object *object;
     struct diff_tree tree;
     uint64_t labels;
-    uint64_t guessed; /* labels that a stage which was not called would have granted */
-    bool handed_out;  /* a stage that hands images out would have it */
-    bool looks;       /* the tree is what the object is */
+    uint64_t guessed;   /* labels that a stage which was not called would have granted */
+    bool handed_out;    /* a stage that hands images out would have it */
+    bool looks;         /* the tree is what the object is */
+    const char *unseen; /* a stage that edits, and was not called */
     const char *fate, *stage;
     struct sendit_why why;
     json_t *stages;
@@ -481,6 +482,8 @@ static void leave_out(struct taking *t, struct diff_way_stage *stage)
     }
     set(t, add_stage(t, stage), "not_called", json_string(stage->left_out));
     t->handed_out = t->handed_out || stage->plan->egress;
+    if (stage->plan->plugin->flags & SENDIT_MUTATES)
+        t->unseen = stage->plan->id;
     t->guessed |= stage->plan->grants & ~t->labels;
     t->labels |= stage->plan->grants;
 }
@@ -549,6 +552,8 @@ static void put_result(struct taking *t, FILE *out)
         set(t, result, "code", said(t->why.code));
         set(t, result, "text", said(t->why.text));
     }
+    if (t->unseen)
+        set(t, result, "unseen", json_string(t->unseen));
     set(t, result, "labels", labels_json(t, t->labels & ~t->guessed));
     set(t, result, "stages", json_incref(t->stages));
     if (t->object && t->tree.too_many)

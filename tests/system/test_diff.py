@@ -477,6 +477,9 @@ class Verdicts(Diff):
         file = self.one("--plugins", sendit.test_stages(), self.add_rich())
         self.assertEqual(file["fate"], "stored")
         self.assertIn("network", file["stages"][anonymizer]["not_called"])
+        self.assertEqual(file["unseen"], "talks")
+        said = self.run_sendit("diff", "--plugins", sendit.test_stages(), "data").out
+        self.assertIn("would be stored if talks passes it; it was not called", said)
         self.assertEqual(file["labels"], ["pixels.checked", "filters.passed"])
         self.assertEqual({element["fate"] for element in file["elements"]
                           if not element["tag"].startswith("0002")}, {"kept"})
