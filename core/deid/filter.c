@@ -646,13 +646,13 @@ sendit_result filter_run(struct filter *f, struct sendit_dataset *ds,
 {
     const struct recipe_label *label;
     const char *group = NULL;
-    bool ignored = false, unknown = false;
+    bool vouch = false, unknown = false; /* what cannot be known: of a whitelist, of others */
     sendit_result r;
 
     f->image++;
     f->failed = SENDIT_OK;
     f->match = (struct sendit_match){0};
-    label = first(f, ds, GROUP_WHITE, &group, &ignored);
+    label = first(f, ds, GROUP_WHITE, &group, &vouch);
     if (!label && !f->failed) {
         f->match.flagged = 1;
         label = first(f, ds, GROUP_BLACK, &group, &unknown);
@@ -661,7 +661,7 @@ sendit_result filter_run(struct filter *f, struct sendit_dataset *ds,
         label = first(f, ds, GROUP_GREY, &group, &unknown);
     if (f->failed)
         return because(why, f->failed, "deid.memory", "there was no memory to judge it");
-    if (!label && unknown)
+    if (!label && (unknown || vouch))
         return because(why, SENDIT_ECORRUPT, "deid.text",
                        "a value that a recipe asks for cannot be read, or a pattern takes too "
                        "long on it");

@@ -180,7 +180,7 @@ static enum step check_instance(struct try *try)
     int64_t result;
     bool same;
 
-    if (dicom_get(dicom_dataset(try->object), TAG_SOP_INSTANCE, &uid) != SENDIT_OK ||
+    if (dicom_get(dicom_dataset(try->object), TAG_SOP_INSTANCE, &uid) != SENDIT_OK || !*uid ||
         strlen(uid) >= sizeof(try->uid) || digest_view(try->object, try->header_digest, &pixels))
         return decide(try, ITEM_QUARANTINED, "core", "dicom.write",
                       "The image cannot be written as a DICOM file.");

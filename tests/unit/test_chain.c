@@ -240,6 +240,14 @@ static sendit_verdict edits_and_fails(const struct sendit_host *host,
 {
     return edit(host, item, SENDIT_FAIL, why);
 }
+static sendit_verdict empties_the_uid(const struct sendit_host *host,
+                                      const struct sendit_item *item, struct sendit_why *why)
+{
+    const struct sendit_dicom *dicom = SENDIT_SERVICE(host, dicom);
+
+    (void)why;
+    return dicom->put(item->ds, 0x00080018, "") ? SENDIT_FAIL : SENDIT_PASS;
+}
 static sendit_verdict has_no_room(const struct sendit_host *host, const struct sendit_item *item,
                                   struct sendit_why *why)
 {
@@ -371,6 +379,17 @@ static void an_edit_takes_verified_away(void **state)
     assert_string_equal(f->states[1].labels, "deid.verified");
     (void)told(f, WIRE_FACT);
     assert_passed(f, "");
+}
+
+/* Nothing is stored by a name that is none, and it ends no run. */
+static void no_instance_uid_is_held(void **state)
+{
+    struct fixture *f = *state;
+
+    f->states[0].act = empties_the_uid;
+    f->stages[1].egress = true;
+    assert_int_equal(take(f), WORKER_WENT);
+    assert_decided(f, ITEM_QUARANTINED, "core", "dicom.write");
 }
 
 static void quarantine_ends_it(void **state)
@@ -878,6 +897,7 @@ int main(void)
         EACH(skip_keeps_facts_alone),
         EACH(a_lacking_label_quarantines),
         EACH(an_edit_takes_verified_away),
+        EACH(no_instance_uid_is_held),
         EACH(quarantine_ends_it),
         EACH(fail_stops_the_batch),
         EACH(a_full_disk_is_nobodys_fault),

@@ -436,8 +436,14 @@ static void test_unknown(void **state)
     assert_false(holds("missing Modality + contains InstitutionName x"));
     assert_true(holds("present Modality || contains InstitutionName x"));
     assert_true(holds("present InstitutionName"));
-    ask(&v, F "%filter whitelist\nLABEL w\nnotcontains InstitutionName x\n");
-    assert_int_equal(v.result, SENDIT_EABSENT); /* nothing vouches for it */
+    /* a whitelist that cannot be judged vouches for nothing, and is no reason to pass either */
+    assert_unknown(F "%filter whitelist\nLABEL w\nnotcontains InstitutionName x\n", "deid.text");
+    assert_unknown(F "%filter whitelist\nLABEL w\ncontains StudyDescription (a+)+[bc]\n",
+                   "deid.text");
+    ask(&v, F "%filter whitelist\nLABEL w\nnotcontains InstitutionName x\n"
+              "%filter blacklist\nLABEL b\npresent Modality\n");
+    assert_int_equal(v.result, SENDIT_OK);
+    assert_string_equal(v.match.label, "b");
     deid_free(v.plan);
     make_meta(&m, EXPLICIT);
     make_text(&m, 0x00080016, "UI", CT_CLASS);
