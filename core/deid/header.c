@@ -392,22 +392,6 @@ static int read_text(struct header *h, struct sendit_dataset *parent, uint32_t t
     return 0;
 }
 
-static bool is_shown(uint32_t tag)
-{
-    switch (tag) {
-    case 0x7fe00008:
-    case 0x7fe00009:
-    case 0x7fe00010:
-    case 0x00281201: /* palettes */
-    case 0x00281202:
-    case 0x00281203:
-    case 0x00283010: /* VOILUTSequence */
-        return false;
-    default:
-        return true;
-    }
-}
-
 /* Is it kept, so that nobody sees its value?  What values: keeps is not known yet. */
 static int is_kept_before(struct header *h, bool *ret_kept)
 {
@@ -436,7 +420,7 @@ static int32_t collect(void *ctx, struct sendit_dataset *parent, const struct se
 
     if (!spot_enter(&h->spot, parent, e))
         return stop(h, SENDIT_ECORRUPT, "deid.deep", NULL, "its sequences are nested too deep");
-    if (!is_shown(e->tag))
+    if (recipe_is_image(e->tag))
         return SENDIT_KEEP_WHOLE;
     if (selection_find(h->sources, &h->spot, &owners, &n) || is_kept_before(h, &kept))
         return limit(h);
@@ -1005,7 +989,7 @@ static int32_t judge(struct header *h, struct sendit_dataset *parent,
         return stop(h, SENDIT_ECORRUPT, "deid.deep", NULL, "its sequences are nested too deep");
     if (h->strip != NO_STRIP && e->depth <= h->strip)
         h->strip = NO_STRIP;
-    if (!is_shown(e->tag))
+    if (recipe_is_image(e->tag))
         return by_profile(h, parent, e);
     if (look_up(h, parent, e, &kept))
         return SENDIT_STOP;

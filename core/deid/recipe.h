@@ -198,4 +198,7 @@ int recipe_finish(struct recipe *recipe, struct err *err);
 bool recipe_is_variable(const char *word, size_t len);
 const char *recipe_verb_name(enum recipe_verb verb);
 
+/* Pixel data, palettes, VOILUTSequence: header rules leave them alone. */
+bool recipe_is_image(uint32_t tag);
+
 #endif

@@ -247,9 +247,20 @@ static int parse_condition(struct parser *p, struct recipe_action *action)
 
 /* ---- actions ---- */
 
-static bool is_pixels(uint32_t tag)
+bool recipe_is_image(uint32_t tag)
 {
-    return tag == 0x7fe00008 || tag == 0x7fe00009 || tag == 0x7fe00010;
+    switch (tag) {
+    case 0x7fe00008:
+    case 0x7fe00009:
+    case 0x7fe00010:
+    case 0x00281201: /* palettes */
+    case 0x00281202:
+    case 0x00281203:
+    case 0x00283010: /* VOILUTSequence */
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* What the verb cannot do to the field. */
@@ -272,10 +283,16 @@ static int check_target(struct parser *p, const char *at, const struct recipe_ac
     if (writes && name && !strcmp(name->vr, "SQ"))
         return parse_error(p, at, "%s is a sequence: it has no value that %s could give",
                            name->keyword, verb);
-    if (action->verb == VERB_ADD && (is_pixels(tag) || !name))
-        return parse_error(p, at, "ADD cannot make this attribute%s",
-                           name ? "" : "; write a private one as (0033,\"CREATOR\",1E)");
-    if ((writes || action->verb == VERB_KEEP) && tag >> 16 == 0x0002)
+    if (action->verb == VERB_ADD && !name)
+        return parse_error(p, at,
+                           "ADD cannot make this attribute; write a private one as "
+                           "(0033,\"CREATOR\",1E)");
+    if (action->verb != VERB_KEEP && recipe_is_image(tag))
+        return parse_error(p, at,
+                           "pixels and what shows them are no header: %s has no effect; "
+                           "write coordinates in a %%filter",
+                           verb);
+    if (tag >> 16 == 0x0002)
         return parse_error(p, at, "group 0002 is written anew for each file: %s has no effect",
                            verb);
     return 0;
