@@ -130,16 +130,6 @@ static int32_t limit(struct header *h)
 
 /* ---- making it ---- */
 
-static size_t count_fields(const struct recipe *recipe)
-{
-    size_t n = recipe->n_actions;
-
-    for (size_t i = 0; i < recipe->n_actions; i++)
-        if (recipe->actions[i].field.kind == FIELD_FIELDS)
-            n += recipe->sources[recipe->actions[i].field.source].n_entries;
-    return n;
-}
-
 static bool may_be_private(const struct field *field)
 {
     switch (field->kind) {
@@ -162,41 +152,22 @@ static bool may_leave_private(const struct recipe_action *action, const struct f
     return action->verb != VERB_REMOVE && action->verb != VERB_BLANK && may_be_private(field);
 }
 
-/* fields:NAME means what the lines of the group name, at every level; a KEEP means the very
- * place. */
 static int select_actions(struct header *h, struct err *err)
 {
     const struct recipe *recipe = h->recipe;
-    struct selector *all = calloc(count_fields(recipe) + 1, sizeof(*all));
-    size_t n = 0;
-    int r;
 
-    if (!all)
-        return err_set(err, ERR_PLACE, "no memory for the recipes");
     for (size_t i = 0; i < recipe->n_actions; i++) {
         const struct recipe_action *action = &recipe->actions[i];
-        const struct field *field = &action->field;
+        const struct field *field;
 
         h->wants_values =
-            h->wants_values || field->kind == FIELD_VALUES || action->when == IF_VALUES;
-        if (field->kind != FIELD_FIELDS) {
+            h->wants_values || action->field.kind == FIELD_VALUES || action->when == IF_VALUES;
+        for (size_t k = 0; (field = select_field(recipe, action, k)) != NULL; k++) {
             h->leaves_private = h->leaves_private || may_leave_private(action, field);
-            all[n++] = (struct selector){.field = field, .owner = (uint32_t)i};
             h->has_paths = h->has_paths || (action->verb == VERB_KEEP && field->n_steps > 1);
-            continue;
-        }
-        for (size_t k = 0; k < recipe->sources[field->source].n_entries; k++) {
-            const struct field *entry = &recipe->sources[field->source].entries[k].field;
-
-            h->leaves_private = h->leaves_private || may_leave_private(action, entry);
-            all[n++] = (struct selector){
-                .field = entry, .owner = (uint32_t)i, .loose = action->verb != VERB_KEEP};
-            h->has_paths = h->has_paths || (action->verb == VERB_KEEP && entry->n_steps > 1);
         }
     }
-    r = selection_new(all, n, h->names, &h->actions, err);
-    free(all);
-    return r;
+    return selection_of_actions(recipe, h->names, &h->actions, err);
 }
 
 static int select_sources(struct header *h, struct err *err)

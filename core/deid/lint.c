@@ -265,43 +265,6 @@ const uint32_t *lint_owners(struct lint *lint, const struct field *field, size_t
     return selection_find(lint->actions, spot, &owners, ret_n) ? NULL : owners;
 }
 
-static size_t count_fields(const struct recipe *recipe)
-{
-    size_t n = recipe->n_actions;
-
-    for (size_t i = 0; i < recipe->n_actions; i++)
-        if (recipe->actions[i].field.kind == FIELD_FIELDS)
-            n += recipe->sources[recipe->actions[i].field.source].n_entries;
-    return n;
-}
-
-/* As header.c has it. */
-static int select_actions(struct lint *lint, struct err *err)
-{
-    const struct recipe *recipe = lint->recipe;
-    struct selector *all = calloc(count_fields(recipe) + 1, sizeof(*all));
-    size_t n = 0;
-    int r;
-
-    if (!all)
-        return err_set(err, ERR_PLACE, "no memory for the recipes");
-    for (size_t i = 0; i < recipe->n_actions; i++) {
-        const struct recipe_action *action = &recipe->actions[i];
-        const struct recipe_source *source =
-            action->field.kind == FIELD_FIELDS ? &recipe->sources[action->field.source] : NULL;
-
-        if (!source)
-            all[n++] = (struct selector){.field = &action->field, .owner = (uint32_t)i};
-        for (size_t k = 0; source && k < source->n_entries; k++)
-            all[n++] = (struct selector){.field = &source->entries[k].field,
-                                         .owner = (uint32_t)i,
-                                         .loose = action->verb != VERB_KEEP};
-    }
-    r = selection_new(all, n, lint->names, &lint->actions, err);
-    free(all);
-    return r;
-}
-
 /* The dictionary once through all actions: for each, of which VRs are the attributes of the top
  * level that it means? */
 static int meet_names(struct lint *lint, struct err *err)
@@ -343,7 +306,9 @@ static int load(struct lint *lint, struct err *err)
         if (index_lines(&lint->lines[i], source))
             return err_set(err, ERR_PLACE, "no memory for the recipes");
     }
-    return recipe_finish(lint->recipe, err) || select_actions(lint, err) || meet_names(lint, err)
+    return recipe_finish(lint->recipe, err) ||
+                   selection_of_actions(lint->recipe, lint->names, &lint->actions, err) ||
+                   meet_names(lint, err)
                ? -1
                : 0;
 }

@@ -250,6 +250,44 @@ void selection_free(struct selection *s)
     free(s);
 }
 
+const struct field *select_field(const struct recipe *recipe, const struct recipe_action *action,
+                                 size_t k)
+{
+    const struct recipe_source *source;
+
+    if (action->field.kind != FIELD_FIELDS)
+        return k ? NULL : &action->field;
+    source = &recipe->sources[action->field.source];
+    return k < source->n_entries ? &source->entries[k].field : NULL;
+}
+
+int selection_of_actions(const struct recipe *recipe, const struct names *names,
+                         struct selection **ret_selection, struct err *err)
+{
+    const struct field *field;
+    struct selector *all;
+    size_t n = 0;
+    int r;
+
+    for (size_t i = 0; i < recipe->n_actions; i++)
+        for (size_t k = 0; select_field(recipe, &recipe->actions[i], k); k++)
+            n++;
+    all = calloc(n + 1, sizeof(*all));
+    if (!all)
+        return err_set(err, ERR_PLACE, "no memory for the recipes");
+    n = 0;
+    for (size_t i = 0; i < recipe->n_actions; i++) {
+        const struct recipe_action *action = &recipe->actions[i];
+        bool loose = action->field.kind == FIELD_FIELDS && action->verb != VERB_KEEP;
+
+        for (size_t k = 0; (field = select_field(recipe, action, k)) != NULL; k++)
+            all[n++] = (struct selector){.field = field, .owner = (uint32_t)i, .loose = loose};
+    }
+    r = selection_new(all, n, names, ret_selection, err);
+    free(all);
+    return r;
+}
+
 void selection_start(struct selection *s)
 {
     s->n_levels = 0;

@@ -42,6 +42,13 @@ struct selection;
 /* `names` and the fields must live as long.  Selectors are copied. */
 int selection_new(const struct selector *selectors, size_t n, const struct names *names,
                   struct selection **ret_selection, struct err *err);
+/* Of all header rules of a recipe, owned by their number.  fields:NAME means what the lines of the
+ * group name, at every level; a KEEP means the very place. */
+int selection_of_actions(const struct recipe *recipe, const struct names *names,
+                         struct selection **ret_selection, struct err *err);
+/* The k-th field that a rule means, from 0: its own, or those of its group; NULL past the end. */
+const struct field *select_field(const struct recipe *recipe, const struct recipe_action *action,
+                                 size_t k);
 void selection_free(struct selection *selection);
 /* A walk over another data set begins. */
 void selection_start(struct selection *selection);
