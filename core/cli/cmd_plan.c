@@ -181,6 +181,28 @@ static void print_network(const struct plan *plan, FILE *out)
         say(out, &title, "no stage talks to it");
 }
 
+/* What is sent there does not come to where the stage's name says. */
+static void print_diverted(const struct plan *plan, FILE *out)
+{
+    const char *title = "diverted";
+
+    for (size_t i = 0; i < plan->n_stages; i++) {
+        const struct plan_stage *stage = &plan->stages[i];
+
+        for (uint32_t j = 0; stage->enabled && j < stage->plugin->n_options; j++) {
+            const struct plan_value *value = &stage->values[j];
+            const char *usual = value->option->default_value;
+
+            if (plan_is_diverted(value))
+                sayf(out, &title, "%s: \"%s\" leads to %s%s%s%s%s, FOR A TEST", stage->id,
+                     value->option->name, value->text ? value->text : value->list[0],
+                     value->variable ? " by the variable " : "",
+                     value->variable ? value->variable : "", usual ? ", not to " : "",
+                     usual ? usual : "");
+        }
+    }
+}
+
 static void print_vouched(const struct plan *plan, FILE *out)
 {
     const char *title = "vouched";
@@ -365,6 +387,7 @@ void cli_print_plan(const struct plan *plan, FILE *out)
     print_stages(plan, out);
     putc('\n', out);
     print_network(plan, out);
+    print_diverted(plan, out);
     print_vouched(plan, out);
     print_allowed(plan, out);
     print_because(plan, out);
@@ -454,6 +477,23 @@ static json_t *whitelist_json(const struct plan *plan, const struct plan_stage *
     return labels.array;
 }
 
+/* {"endpoint": {"to": "http://127.0.0.1:9023", "usually": "https://...", "variable": "..."}} */
+static json_t *diverted_json(const struct plan_stage *stage)
+{
+    json_t *object = json_object();
+
+    for (uint32_t i = 0; stage->enabled && i < stage->plugin->n_options; i++) {
+        const struct plan_value *value = &stage->values[i];
+
+        if (plan_is_diverted(value))
+            json_object_set_new(object, value->option->name,
+                                json_pack("{s:o, s:s?, s:s?}", "to", value_json(value), "usually",
+                                          value->option->default_value, "variable",
+                                          value->variable));
+    }
+    return object;
+}
+
 static json_t *stage_json(const struct plan *plan, const struct plan_stage *stage)
 {
     const struct stage_file *file = stage->file;
@@ -465,7 +505,7 @@ static json_t *stage_json(const struct plan *plan, const struct plan_stage *stag
     if (!object || !file)
         return object;
     more = json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:s, s:o, s:o, s:o}", "version",
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:s, s:o, s:o, s:o, s:o}", "version",
         stage->plugin->version, "summary", stage->plugin->summary, "flags",
         words_flags_json(stage->plugin->flags), "needs", labels_json(plan, stage->needs),
         "needs_at_finish", labels_json(plan, stage->needs_at_finish), "grants",
@@ -473,7 +513,7 @@ static json_t *stage_json(const struct plan *plan, const struct plan_stage *stag
         labels_json(plan, stage->grants_at_finish), "egress", (int)stage->egress, "ships",
         (int)file->ships, "file", cli_json_text(file->path), "digest", file->digest, "hides",
         cli_json_text(file->hides), "config", values_json(stage->values, stage->plugin->n_options),
-        "whitelist", whitelist_json(plan, stage));
+        "whitelist", whitelist_json(plan, stage), "diverted", diverted_json(stage));
     if (!more || json_object_update(object, more)) {
         json_decref(object);
         object = NULL;
@@ -539,7 +579,9 @@ const struct cli_command cli_plan = {
         "or is the site's, and the first digits of the file's SHA-256 (all of them with --json).\n"
         "\"(end)\" marks a label that is asked for or earned when the batch ends.\n"
         "\n"
-        "Below: who talks to the network, which of the site's stages grant a label of sendit's\n"
+        "Below: who talks to the network, which of them another server than the service answers,\n"
+        "for a test (\"allow\": [\"emulator\"]), which of the site's stages grant a label of "
+        "sendit's\n"
         "own, what the site has allowed, which LABELs of a whitelist let images pass unseen, "
         "which\n"
         "of its stages hide one that ships, what the policy asks of images that leave, and the\n"

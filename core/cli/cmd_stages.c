@@ -17,8 +17,9 @@
 
 static const char *type_of(const struct sendit_option *option, char *text, size_t size)
 {
-    snprintf(text, size, "%s%s", option_type_name(option->type),
-             option->flags & SENDIT_OPT_MANY ? " list" : "");
+    snprintf(text, size, "%s%s%s", option_type_name(option->type),
+             option->flags & SENDIT_OPT_MANY ? " list" : "",
+             option->flags & SENDIT_OPT_TEST ? "\n(for tests)" : "");
     return text;
 }
 
@@ -59,10 +60,11 @@ static json_t *options_json(const struct sendit_option *options, size_t n)
         const struct sendit_option *option = &options[i];
 
         json_array_append_new(
-            array, json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:s?}", "name", option->name, "type",
-                             option_type_name(option->type), "list",
+            array, json_pack("{s:s, s:s, s:b, s:b, s:b, s:s?, s:s?, s:s?}", "name", option->name,
+                             "type", option_type_name(option->type), "list",
                              (option->flags & SENDIT_OPT_MANY) != 0, "required",
-                             (option->flags & SENDIT_OPT_REQUIRED) != 0, "default",
+                             (option->flags & SENDIT_OPT_REQUIRED) != 0, "test",
+                             (option->flags & SENDIT_OPT_TEST) != 0, "default",
                              option->default_value, "limit", option->limit, "help", option->help));
     }
     return array;

@@ -62,6 +62,10 @@ static json_t *value_of(const struct sendit_option *option)
     case SENDIT_OPT_SECRET:
         return pattern("^(env|file):.+$");
     case SENDIT_OPT_URL:
+        if (option->flags & SENDIT_OPT_TEST)
+            return pattern(
+                "^https?://(127\\.[0-9.]+|\\[::1\\]|[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt])"
+                "([:/?#]|$)");
         return pattern("^https?://[^/?#:@]");
     case SENDIT_OPT_PATH:
         return json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
@@ -75,12 +79,19 @@ static json_t *value_of(const struct sendit_option *option)
 /* "What it is. Default: 5m. Limit: 1s..7d.", which editors show. */
 static json_t *describe(const struct sendit_option *option)
 {
-    bool required = option->flags & SENDIT_OPT_REQUIRED;
+    bool url = option->type == SENDIT_OPT_URL;
+    const char *note = option->flags & SENDIT_OPT_REQUIRED ? " Required."
+                       : option->flags & SENDIT_OPT_TEST
+                           ? " For tests: needs \"emulator\" under \"allow\"."
+                           : "";
 
-    return json_sprintf("%s%s%s%s%s%s%s%s", option->help ? option->help : "",
-                        required ? " Required." : "", option->default_value ? " Default: " : "",
+    return json_sprintf("%s%s%s%s%s%s%s%s", option->help ? option->help : "", note,
+                        option->default_value ? " Default: " : "",
                         option->default_value ? option->default_value : "",
-                        option->default_value ? "." : "", option->limit ? " Limit: " : "",
+                        option->default_value ? "." : "",
+                        !option->limit ? ""
+                        : url          ? " Variable: "
+                                       : " Limit: ",
                         option->limit ? option->limit : "", option->limit ? "." : "");
 }
 
@@ -135,7 +146,14 @@ static json_t *labels(const char *what)
                      "description", what);
 }
 
-/* What an entry needs that is not switched off: a config with the options that are required. */
+/* What holds for an entry that is not switched off. */
+static json_t *if_enabled(json_t *what)
+{
+    return json_pack("{s:{s:[s], s:{s:{s:b}}}, s:b, s:o}", "if", "required", "enabled",
+                     "properties", "enabled", "const", 0, "then", 1, "else", what);
+}
+
+/* A config with the options that are required. */
 static json_t *needs_of(const struct sendit_plugin *plugin)
 {
     json_t *names = json_array();
@@ -147,9 +165,26 @@ static json_t *needs_of(const struct sendit_plugin *plugin)
         json_decref(names);
         return json_true();
     }
-    return json_pack("{s:{s:[s], s:{s:{s:b}}}, s:b, s:{s:[s], s:{s:{s:o}}}}", "if", "required",
-                     "enabled", "properties", "enabled", "const", 0, "then", 1, "else", "required",
-                     "config", "properties", "config", "required", names);
+    return if_enabled(json_pack("{s:[s], s:{s:{s:o}}}", "required", "config", "properties",
+                                "config", "required", names));
+}
+
+/* With an option for tests, the consent. */
+static json_t *tests_of(const struct sendit_plugin *plugin)
+{
+    json_t *any = json_array();
+
+    for (uint32_t i = 0; i < plugin->n_options; i++)
+        if (plugin->options[i].flags & SENDIT_OPT_TEST)
+            json_array_append_new(any, json_pack("{s:[s]}", "required", plugin->options[i].name));
+    if (!json_array_size(any)) {
+        json_decref(any);
+        return json_true();
+    }
+    return if_enabled(json_pack("{s:{s:[s], s:{s:{s:o}}}, s:{s:[s], s:{s:{s:{s:s}}}}}", "if",
+                                "required", "config", "properties", "config", "anyOf", any, "then",
+                                "required", "allow", "properties", "allow", "contains", "const",
+                                "emulator"));
 }
 
 /* "allow": words of the flags that need consent, and labels. */
@@ -178,11 +213,11 @@ static json_t *entry_of(const struct stage_file *files, size_t n, bool *failed)
             continue;
         if (json_array_append_new(names, json_string(plugin->name)) ||
             json_array_append_new(cases,
-                                  json_pack("{s:{s:{s:{s:s}}}, s:{s:s, s:{s:o}, s:[o]}}", "if",
+                                  json_pack("{s:{s:{s:{s:s}}}, s:{s:s, s:{s:o}, s:[o, o]}}", "if",
                                             "properties", "use", "const", plugin->name, "then",
                                             "description", plugin->summary, "properties", "config",
                                             options_of(plugin->options, plugin->n_options, failed),
-                                            "allOf", needs_of(plugin))))
+                                            "allOf", needs_of(plugin), tests_of(plugin))))
             *failed = true;
     }
     return json_pack("{s:s, s:[s], s:b, s:{s:{s:s, s:o}, s:{s:s, s:s}, s:{s:s}, s:o, s:{s:s, s:s}, "

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "load/option.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/near.h"
 
@@ -145,14 +148,90 @@ static int parse_url(const char *text, struct err *err)
     return 0;
 }
 
-/* Of the environment. */
-static bool is_variable(const char *name)
+bool option_is_loopback(const char *url)
 {
-    if (!isalpha((unsigned char)*name) && *name != '_')
+    const char *host = strstr(url, "://");
+    char copy[16];
+    struct in_addr v4;
+    size_t n;
+
+    if (!host)
         return false;
-    while (isalnum((unsigned char)*name) || *name == '_')
-        name++;
-    return !*name;
+    host += 3;
+    n = strcspn(host, "/?#");
+    if (!strncmp(host, "[::1]", 5))
+        return n == 5 || host[5] == ':';
+    n = strcspn(host, ":/?#");
+    if (n == 9 && !strncasecmp(host, "localhost", n))
+        return true;
+    if (n >= sizeof(copy))
+        return false;
+    memcpy(copy, host, n);
+    copy[n] = '\0';
+    return inet_pton(AF_INET, copy, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
+}
+
+/* "" or ":1" to ":65535", `n` bytes of it. */
+static bool is_port(const char *text, size_t n)
+{
+    unsigned port = 0;
+
+    if (!n)
+        return true;
+    if (text[0] != ':' || n < 2 || n > 6)
+        return false;
+    for (size_t i = 1; i < n; i++) {
+        if (!isdigit((unsigned char)text[i]))
+            return false;
+        port = port * 10 + (unsigned)(text[i] - '0');
+    }
+    return port && port <= 65535;
+}
+
+int option_emulator(const char *text, char **ret_url, struct err *err)
+{
+    bool scheme = strstr(text, "://");
+    struct buf url = {0};
+    const char *host, *port;
+    size_t n;
+
+    if (strlen(text) > OPTION_MAX_TEXT)
+        return err_set(err, ERR_REFUSED, "it has more than %d bytes", OPTION_MAX_TEXT);
+    buf_printf(&url, "%s%s", scheme ? "" : "http://", text);
+    if (url.failed) {
+        buf_fini(&url);
+        return err_set(err, ERR_PLACE, "no memory");
+    }
+    if (parse_url(url.data, err)) {
+        buf_fini(&url);
+        return err_set(err, ERR_REFUSED, "\"HOST:PORT\" or \"http://HOST:PORT\" was expected");
+    }
+    host = strstr(url.data, "://") + 3;
+    n = strcspn(host, "/?#");
+    port = host + strcspn(host, *host == '[' ? "]/?#" : ":/?#");
+    if ((*host == '[' && *port++ != ']') || !is_port(port, (size_t)(host + n - port)))
+        err_set(err, ERR_REFUSED, "\"HOST:PORT\" or \"http://HOST:PORT\" was expected");
+    else if (!option_is_loopback(url.data))
+        err_set(err, ERR_REFUSED, "an emulator is on this machine: localhost, 127.0.0.1 or [::1]");
+    else if (!(*ret_url = strndup(url.data, (size_t)(host + n - url.data))))
+        err_set(err, ERR_PLACE, "no memory");
+    else {
+        buf_fini(&url);
+        return 0;
+    }
+    buf_fini(&url);
+    return -1;
+}
+
+/* Of the environment; `n` bytes of it. */
+static bool is_variable(const char *name, size_t n)
+{
+    if (!n || (!isalpha((unsigned char)*name) && *name != '_'))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!isalnum((unsigned char)name[i]) && name[i] != '_')
+            return false;
+    return true;
 }
 
 /* The text itself never stands in a message: someone may have put the secret there. */
@@ -160,9 +239,14 @@ static int parse_secret(const char *text, const char *folder, struct option_resu
                         struct err *err)
 {
     if (!strncmp(text, "env:", 4) || !strncmp(text, "file:$", 6)) {
-        if (is_variable(text + (text[0] == 'e' ? 4 : 6)))
-            return 0;
-        return err_set(err, ERR_REFUSED, "after env: and $ comes the name of a variable");
+        const char *name = text + (text[0] == 'e' ? 4 : 6);
+        size_t n = text[0] == 'e' ? strlen(name) : strcspn(name, "/");
+
+        if (!is_variable(name, n))
+            return err_set(err, ERR_REFUSED, "after env: and $ comes the name of a variable");
+        if (name[n] && !name[n + 1])
+            return err_set(err, ERR_REFUSED, "after the variable and / comes a path");
+        return 0;
     }
     if (strncmp(text, "file:", 5) || !text[5])
         return err_set(err, ERR_REFUSED,
@@ -236,6 +320,43 @@ int option_parse(const struct sendit_option *option, const char *text, const cha
     return result;
 }
 
+/* Each place as one of its own. */
+static int parse_places(const struct sendit_option *option, const char *text, const char *folder,
+                        struct option_result *ret, struct err *err)
+{
+    const char *at = text, *word;
+    struct buf places = {0};
+    size_t n;
+    int result = 0;
+
+    while (!result && (word = option_word(&at, &n))) {
+        struct option_result place = {0};
+        char *copy = strndup(word, n);
+
+        result = copy ? option_parse(option, copy, folder, &place, err)
+                      : err_set(err, ERR_PLACE, "no memory");
+        free(copy);
+        if (!result)
+            buf_printf(&places, "%s%s", places.len ? " " : "", place.text);
+        free(place.text);
+    }
+    if (!result && !places.len)
+        result = err_set(err, ERR_REFUSED, "\"env:NAME\" or \"file:PATH\" was expected");
+    if (!result && !(ret->text = buf_take(&places)))
+        result = err_set(err, ERR_PLACE, "no memory");
+    buf_fini(&places);
+    return result;
+}
+
+int option_parse_default(const struct sendit_option *option, const char *text, const char *folder,
+                         struct option_result *ret, struct err *err)
+{
+    if (option->type != SENDIT_OPT_SECRET)
+        return option_parse(option, text, folder, ret, err);
+    memset(ret, 0, sizeof(*ret));
+    return parse_places(option, text, folder, ret, err);
+}
+
 static bool is_snake(const char *name)
 {
     if (!name || !islower((unsigned char)name[0]) || strlen(name) > 63)
@@ -280,7 +401,7 @@ static int check_default(const struct sendit_option *option, struct err *err)
     if (option->type == SENDIT_OPT_JSON)
         return 0; /* judged where JSON is read */
     if (!(option->flags & SENDIT_OPT_MANY)) {
-        if (option_parse(option, at, NULL, &result, err))
+        if (option_parse_default(option, at, NULL, &result, err))
             return err_prefix(err, "has a default that is none");
         free(result.text);
         return 0;
@@ -298,11 +419,36 @@ static int check_default(const struct sendit_option *option, struct err *err)
     return 0;
 }
 
+/* Does the limit mean something for this type?  If not, `ret_expected` says what would. */
+static bool is_limit(const struct sendit_option *option, const char **ret_expected)
+{
+    int64_t low, high;
+
+    switch (option->type) {
+    case SENDIT_OPT_CHOICE:
+        *ret_expected = "words such as \"keep|move\"";
+        return is_choice(option->limit);
+    case SENDIT_OPT_INTEGER:
+    case SENDIT_OPT_DURATION:
+    case SENDIT_OPT_SIZE:
+        *ret_expected = option->limit && strstr(option->limit, "..") ? "a range such as \"1..64\""
+                                                                     : "none or a range";
+        return read_limit(option, &low, &high);
+    case SENDIT_OPT_URL:
+        *ret_expected = "none or, of one for tests, the name of a variable";
+        return !option->limit ||
+               ((option->flags & SENDIT_OPT_TEST) && !(option->flags & SENDIT_OPT_MANY) &&
+                is_variable(option->limit, strlen(option->limit)));
+    default:
+        *ret_expected = "none";
+        return !option->limit;
+    }
+}
+
 int option_check(const struct sendit_option *option, struct err *err)
 {
-    const uint32_t known = SENDIT_OPT_REQUIRED | SENDIT_OPT_MANY;
-    int64_t low, high;
-    bool sound = true;
+    const uint32_t known = SENDIT_OPT_REQUIRED | SENDIT_OPT_MANY | SENDIT_OPT_TEST;
+    const char *expected;
 
     if (!is_snake(option->name))
         return err_set(err, ERR_REFUSED, "has no name in snake_case");
@@ -314,20 +460,12 @@ int option_check(const struct sendit_option *option, struct err *err)
                        (unsigned)option->flags, (unsigned)known);
     if (option->type == SENDIT_OPT_JSON && (option->flags & SENDIT_OPT_MANY))
         return err_set(err, ERR_REFUSED, "is JSON and many, expected one of them");
+    if ((option->flags & SENDIT_OPT_TEST) && (option->flags & SENDIT_OPT_REQUIRED))
+        return err_set(err, ERR_REFUSED, "is required and for tests, expected one of them");
     if (!option->help || !option->help[0])
         return err_set(err, ERR_REFUSED, "has no line of help");
-    if (option->type == SENDIT_OPT_CHOICE)
-        sound = is_choice(option->limit);
-    else if (option->type == SENDIT_OPT_INTEGER || option->type == SENDIT_OPT_DURATION ||
-             option->type == SENDIT_OPT_SIZE)
-        sound = read_limit(option, &low, &high);
-    else
-        sound = !option->limit;
-    if (!sound)
+    if (!is_limit(option, &expected))
         return err_set(err, ERR_REFUSED, "has the limit \"%s\", expected %s",
-                       option->limit ? option->limit : "",
-                       option->type == SENDIT_OPT_CHOICE ? "words such as \"keep|move\""
-                       : option->limit && strstr(option->limit, "..") ? "a range such as \"1..64\""
-                                                                      : "none or a range");
+                       option->limit ? option->limit : "", expected);
     return check_default(option, err);
 }

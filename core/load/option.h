@@ -26,6 +26,14 @@ struct option_result {
  * checks.  -1 with a sentence that never has a SECRET in it. */
 int option_parse(const struct sendit_option *option, const char *text, const char *folder,
                  struct option_result *ret, struct err *err);
+/* The same for a default: a SECRET may name several places, separated by blanks. */
+int option_parse_default(const struct sendit_option *option, const char *text, const char *folder,
+                         struct option_result *ret, struct err *err);
+/* Is the host of this URL this machine, written plainly: localhost, 127.0.0.0/8 or [::1]? */
+bool option_is_loopback(const char *url);
+/* "http://HOST:PORT" as variables for emulators name it: "HOST:PORT", "http://HOST:PORT", or that
+ * with any path, which is cut off.  It must be loopback.  The caller frees it. */
+int option_emulator(const char *text, char **ret_url, struct err *err);
 /* Is the entry sound: name, type, flags, limit, default?  A sentence about `option`, else 0. */
 int option_check(const struct sendit_option *option, struct err *err);
 /* "duration", as `sendit stages` shows a type. */

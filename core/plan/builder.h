@@ -31,8 +31,9 @@ struct option_scope {
     const struct json_node *place; /* where a missing option is missed */
     const struct sendit_option *options;
     size_t n_options;
-    bool enabled; /* else required options may be absent */
-    bool source;  /* takes the folders of the command line */
+    bool enabled;  /* else required options may be absent */
+    bool source;   /* takes the folders of the command line */
+    bool emulator; /* may lead to another server, for tests: variables count, too */
 };
 /* Fills `values`, n_options of them, zeroed before. */
 int builder_values(struct builder *b, const struct option_scope *scope, struct plan_value *values);
@@ -41,6 +42,14 @@ void builder_free_values(struct plan_value *values, size_t n);
 int builder_check_sets(struct builder *b);
 /* The last --set of STAGE.OPTION, NULL without. */
 const char *builder_set(const struct builder *b, const char *stage, const char *option);
+
+/* Is this word under "allow" of the entry? */
+bool builder_allows(const struct plan_stage *stage, const char *word);
+/* Where a consent of entry `i` is missing: under "allow", or at the entry without one. */
+const struct json_node *builder_allow_place(struct builder *b, size_t i);
+/* Options that lead to another server need the consent "emulator", which is good for nothing else;
+ * those of SENDIT_OPT_TEST lead to loopback. */
+int builder_emulator(struct builder *b, size_t i);
 
 /* Labels, policy, consent and order; the last thing before the plan is handed out. */
 int builder_policy(struct builder *b, struct json_node *policy);

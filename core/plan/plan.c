@@ -236,6 +236,7 @@ static int read_config(struct builder *b, struct plan_stage *stage, struct json_
                                  .n_options = plugin->n_options,
                                  .enabled = stage->enabled};
 
+    scope.emulator = stage->enabled && builder_allows(stage, "emulator");
     snprintf(what, sizeof(what), "stage \"%s\"", stage->id);
     if (stage->enabled && (plugin->flags & SENDIT_SOURCE) && b->request->n_folders) {
         if (!takes_folders(plugin))
@@ -365,6 +366,14 @@ static void add_part(struct buf *buf, const char *text)
     buf_add(buf, text ? text : "", text ? strlen(text) + 1 : 1);
 }
 
+/* Where it leads is part of the plan: a worker with another environment has another plan. */
+static void add_variables(struct buf *buf, const struct plan_stage *stage)
+{
+    for (uint32_t i = 0; stage->plugin && i < stage->plugin->n_options; i++)
+        if (stage->values[i].variable)
+            add_part(buf, stage->values[i].text);
+}
+
 static int make_digest(struct builder *b)
 {
     const struct plan_request *request = b->request;
@@ -384,6 +393,7 @@ static int make_digest(struct builder *b)
     for (size_t i = 0; i < plan->n_stages; i++) {
         add_part(&buf, plan->stages[i].id);
         add_part(&buf, plan->stages[i].file ? plan->stages[i].file->digest : NULL);
+        add_variables(&buf, &plan->stages[i]);
     }
     bad = buf.failed || digest_of(buf.data, buf.len, plan->digest);
     buf_fini(&buf);

@@ -26,12 +26,13 @@
 /* An option with its value, checked and with its default; what config of services.h shows. */
 struct plan_value {
     const struct sendit_option *option;
-    bool given;         /* in pipeline.json, by --set or by FOLDER, not the default */
-    char *text;         /* as text; PATH absolute; SECRET as "env:NAME" or "file:/PATH"; or NULL */
-    int64_t number;     /* INTEGER, DURATION (ms), SIZE (bytes), BOOLEAN, CHOICE (index) */
-    char **list;        /* of a MANY, ended by NULL; never NULL for one */
-    char *json;         /* as JSON, or NULL */
-    unsigned line, col; /* where it stands; 0 for a default */
+    bool given;     /* in pipeline.json, by --set or by FOLDER, not the default */
+    char *text;     /* as text; PATH absolute; SECRET as "env:NAME" or "file:/PATH"; or NULL */
+    int64_t number; /* INTEGER, DURATION (ms), SIZE (bytes), BOOLEAN, CHOICE (index) */
+    char **list;    /* of a MANY, ended by NULL; never NULL for one */
+    char *json;     /* as JSON, or NULL */
+    const char *variable; /* of the environment, that it comes from in place of the default */
+    unsigned line, col;   /* where it stands; 0 for a default */
 };
 
 struct plan_stage {
@@ -126,6 +127,9 @@ char *plan_label_text(const struct plan *plan, uint64_t mask);
 /* The labels of an item that had `labels` when the stage passed it; `edited` says that it changed
  * the item. */
 uint64_t plan_labels_after(const struct plan_stage *stage, uint64_t labels, bool edited);
+/* Does this option lead to another place than the stage says, for a test and with the site's
+ * consent?  All others that are so are refused. */
+bool plan_is_diverted(const struct plan_value *value);
 /* The flag's word under "allow" ("network"), NULL if it needs no consent. */
 const char *plan_consent_word(uint32_t flag);
 

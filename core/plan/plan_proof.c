@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -227,7 +226,7 @@ int builder_policy(struct builder *b, struct json_node *policy)
 
 /* ---- consent ---- */
 
-static bool allows(const struct plan_stage *stage, const char *word)
+bool builder_allows(const struct plan_stage *stage, const char *word)
 {
     for (char **at = stage->allow; at && *at; at++)
         if (!strcmp(*at, word))
@@ -274,7 +273,7 @@ int builder_allow(struct builder *b, struct plan_stage *stage, struct json_node 
 
         if (builder_text(b, child, &word) || check_word(b, child, word))
             return -1;
-        if (allows(stage, word))
+        if (builder_allows(stage, word))
             return json_doc_error(&b->doc, child, b->err, "this consent stands here twice");
         stage->allow[n] = strdup(word);
         if (!stage->allow[n++])
@@ -283,7 +282,6 @@ int builder_allow(struct builder *b, struct plan_stage *stage, struct json_node 
     return 0;
 }
 
-/* Where a consent is missing: under "allow", or at the entry without one. */
 uint64_t plan_labels_after(const struct plan_stage *stage, uint64_t labels, bool edited)
 {
     if (edited)
@@ -294,55 +292,11 @@ uint64_t plan_labels_after(const struct plan_stage *stage, uint64_t labels, bool
     return labels;
 }
 
-static const struct json_node *allow_place(struct builder *b, size_t i)
+const struct json_node *builder_allow_place(struct builder *b, size_t i)
 {
     struct json_node *allow = json_doc_get(b->entries[i], "allow");
 
     return allow ? allow : b->entries[i];
-}
-
-static bool is_loopback(const char *url)
-{
-    const char *at = strstr(url, "://");
-    size_t n;
-
-    if (!at)
-        return false;
-    at += 3;
-    if (!strncmp(at, "[::1]", 5) || !strncmp(at, "127.", 4))
-        return true;
-    n = strcspn(at, ":/?#");
-    return n == 9 && !strncasecmp(at, "localhost", 9);
-}
-
-/* A service that has an address of its own, and a site that says it is on this machine: what is
- * sent there is not stored where the name of the stage says. */
-static bool is_diverted(const struct plan_value *value)
-{
-    const char *usual = value->option->default_value;
-
-    if (value->option->type != SENDIT_OPT_URL || !usual || is_loopback(usual))
-        return false;
-    if (value->text && is_loopback(value->text))
-        return true;
-    for (char **text = value->list; text && *text; text++)
-        if (is_loopback(*text))
-            return true;
-    return false;
-}
-
-static int check_emulators(struct builder *b, size_t i)
-{
-    const struct plan_stage *stage = &b->plan->stages[i];
-
-    for (uint32_t j = 0; j < stage->plugin->n_options; j++)
-        if (is_diverted(&stage->values[j]) && !allows(stage, "emulator"))
-            return json_doc_error(&b->doc, allow_place(b, i), b->err,
-                                  "\"%s\" of stage \"%s\" leads to this machine, not to the "
-                                  "service; if that is for a test, add \"emulator\" to its "
-                                  "\"allow\"",
-                                  stage->plugin->options[j].name, stage->id);
-    return 0;
 }
 
 static int check_consent(struct builder *b, size_t i)
@@ -351,11 +305,11 @@ static int check_consent(struct builder *b, size_t i)
     uint64_t granted = (stage->grants | stage->grants_at_finish) & PLAN_OURS;
 
     for (size_t j = 0; j < N_CONSENTS; j++)
-        if ((stage->plugin->flags & consents[j].flag) && !allows(stage, consents[j].word))
-            return json_doc_error(&b->doc, allow_place(b, i), b->err,
+        if ((stage->plugin->flags & consents[j].flag) && !builder_allows(stage, consents[j].word))
+            return json_doc_error(&b->doc, builder_allow_place(b, i), b->err,
                                   "stage \"%s\" %s; if it may, add \"%s\" to its \"allow\"",
                                   stage->id, consents[j].does, consents[j].word);
-    if (check_emulators(b, i))
+    if (builder_emulator(b, i))
         return -1;
     if (stage->file->ships)
         return 0;
@@ -363,8 +317,8 @@ static int check_consent(struct builder *b, size_t i)
         char word[80];
 
         snprintf(word, sizeof(word), "grant:%s", ours[j]);
-        if ((granted >> j & 1) && !allows(stage, word))
-            return json_doc_error(&b->doc, allow_place(b, i), b->err,
+        if ((granted >> j & 1) && !builder_allows(stage, word))
+            return json_doc_error(&b->doc, builder_allow_place(b, i), b->err,
                                   "stage \"%s\" does not ship with sendit and grants \"%s\"; if "
                                   "you vouch for it, add \"%s\" to its \"allow\"",
                                   stage->id, ours[j], word);

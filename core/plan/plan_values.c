@@ -192,13 +192,17 @@ static int add_text(struct builder *b, struct plan_value *value, json_t *array, 
     return 0;
 }
 
-static int set_text(struct builder *b, struct plan_value *value, const char *text,
-                    const char *folder)
+/* `parse` is option_parse(), or option_parse_default(). */
+typedef int parse_fn(const struct sendit_option *option, const char *text, const char *folder,
+                     struct option_result *ret, struct err *err);
+
+static int take_text(struct builder *b, struct plan_value *value, const char *text,
+                     const char *folder, parse_fn *parse)
 {
-    struct option_result result;
+    struct option_result result = {0};
     json_t *json;
 
-    if (option_parse(value->option, text, folder, &result, b->err)) {
+    if (parse(value->option, text, folder, &result, b->err)) {
         free(result.text);
         return -1;
     }
@@ -212,6 +216,12 @@ static int set_text(struct builder *b, struct plan_value *value, const char *tex
     value->json = json ? dump(json) : NULL;
     json_decref(json);
     return 0;
+}
+
+static int set_text(struct builder *b, struct plan_value *value, const char *text,
+                    const char *folder)
+{
+    return take_text(b, value, text, folder, option_parse);
 }
 
 /* An error of option_parse() has no place yet. */
@@ -339,6 +349,33 @@ static int read_folders(struct builder *b, struct plan_value *value)
     return close_list(b, value, array);
 }
 
+/* Another server that the environment names, for one who may say so.  Set and empty is not set. */
+static int read_variable(struct builder *b, const struct option_scope *scope,
+                         struct plan_value *value)
+{
+    const struct sendit_option *option = value->option;
+    const char *text = NULL;
+    char *url = NULL;
+    int bad;
+
+    if (scope->emulator && option->type == SENDIT_OPT_URL && (option->flags & SENDIT_OPT_TEST) &&
+        option->limit)
+        text = getenv(option->limit);
+    if (!text || !*text)
+        return 0;
+    bad = option_emulator(text, &url, b->err);
+    if (!bad)
+        bad = set_text(b, value, url, NULL);
+    free(url);
+    if (!bad) {
+        value->variable = option->limit;
+        return 0;
+    }
+    err_prefix(b->err, "the variable %s for \"%s\" of %s", option->limit, option->name,
+               scope->what);
+    return at_node(b, &b->doc, scope->place);
+}
+
 static int read_default(struct builder *b, const struct option_scope *scope,
                         struct plan_value *value)
 {
@@ -349,8 +386,9 @@ static int read_default(struct builder *b, const struct option_scope *scope,
         bad = read_words(b, value, option->default_value ? option->default_value : "", ' ',
                          b->plan->folder);
     else
-        bad =
-            option->default_value ? set_text(b, value, option->default_value, b->plan->folder) : 0;
+        bad = option->default_value ? take_text(b, value, option->default_value, b->plan->folder,
+                                                option_parse_default)
+                                    : 0;
     if (!bad || b->err->code != ERR_REFUSED)
         return bad;
     err_prefix(b->err, "the default of \"%s\" of %s", option->name, scope->what);
@@ -389,7 +427,9 @@ static int read_value(struct builder *b, const struct option_scope *scope, struc
     if ((option->flags & SENDIT_OPT_REQUIRED) && scope->enabled)
         return json_doc_error(&b->doc, scope->place, b->err, "%s needs the option \"%s\": %s",
                               scope->what, option->name, option->help);
-    return read_default(b, scope, value);
+    if (read_variable(b, scope, value))
+        return -1;
+    return value->variable ? 0 : read_default(b, scope, value);
 }
 
 static int refuse_unknown(struct builder *b, const struct option_scope *scope)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * secrets.c - table secrets of services.h: "env:NAME", "file:PATH", and "file:$NAME" for a path
- * that the environment has.  A value is in memory from the call to the end of the callback, then
- * wiped.  No text here has one in it.
+ * secrets.c - table secrets of services.h: "env:NAME", "file:PATH", and "file:$NAME" or
+ * "file:$NAME/PATH" for one that the environment has; as a default several places.  A value is in
+ * memory from the call to the end of the callback, then wiped.  No text here has one in it.
  */
 #include "services/table.h"
 
@@ -128,12 +128,88 @@ static sendit_result from_env(struct host *host, const char *option, const char 
     return SENDIT_OK;
 }
 
+/* What a variable says and `n` bytes behind it; NULL where it is not set, or is empty. */
+static sendit_result below(struct host *host, const char *name, size_t length, const char *rest,
+                           size_t n, const char **ret_path)
+{
+    char *copy = table_copy(host, name, length, false), *path;
+    const char *folder;
+
+    *ret_path = NULL;
+    if (!copy)
+        return SENDIT_ENOMEM;
+    folder = getenv(copy);
+    if (!folder || !*folder)
+        return SENDIT_OK;
+    path = table_copy(host, NULL, strlen(folder) + n, false);
+    if (!path)
+        return SENDIT_ENOMEM;
+    snprintf(path, strlen(folder) + n + 1, "%s%.*s", folder, (int)n, rest);
+    *ret_path = path;
+    return SENDIT_OK;
+}
+
+/* One place of `length` bytes: the variable of an "env:NAME" or the path of a file; both NULL where
+ * the environment has none. */
+static sendit_result find_place(struct host *host, const char *text, size_t length,
+                                const char **ret_variable, const char **ret_path)
+{
+    const char *copy = table_copy(host, text, length, false), *path;
+    size_t n;
+
+    *ret_variable = *ret_path = NULL;
+    if (!copy)
+        return SENDIT_ENOMEM;
+    *ret_variable = behind(copy, FROM_ENV);
+    path = behind(copy, FROM_FILE);
+    if (!*ret_variable && !path)
+        return SENDIT_EINVAL;
+    if (!path || *path != '$') {
+        *ret_path = path;
+        return SENDIT_OK;
+    }
+    n = strcspn(++path, "/");
+    return below(host, path, n, path + n, strlen(path + n), ret_path);
+}
+
+/* Of a default: does it say PATH below a variable, and nothing is there?  What is there and cannot
+ * be read counts: the site put it there. */
+static bool is_missing(const char *text, size_t length, const char *path)
+{
+    struct stat st;
+
+    return length > 6 && !strncmp(text, FROM_FILE "$", 6) && memchr(text, '/', length) &&
+           lstat(path, &st) && (errno == ENOENT || errno == ENOTDIR);
+}
+
+/* The first place of a default that counts, if one does. */
+static sendit_result find_default(struct host *host, const char *text, const char **ret_variable,
+                                  const char **ret_path)
+{
+    for (const char *word = text + strspn(text, " "); *word;) {
+        size_t n = strcspn(word, " ");
+        sendit_result r = find_place(host, word, n, ret_variable, ret_path);
+
+        if (r != SENDIT_OK)
+            return r;
+        if (*ret_variable && getenv(*ret_variable))
+            return SENDIT_OK;
+        if (*ret_path && !is_missing(word, n, *ret_path))
+            return SENDIT_OK;
+        *ret_variable = *ret_path = NULL;
+        word += n;
+        word += strspn(word, " ");
+    }
+    return SENDIT_OK;
+}
+
 /* The variable of an "env:NAME", or the path of a file; both NULL if it was left out, as is a
- * default whose variable is not set. */
+ * default of which no place counts. */
 static sendit_result find(struct host *host, const char *option, const char **ret_variable,
                           const char **ret_path)
 {
     const struct plan_value *value = option ? plan_value(host->stage, option) : NULL;
+    sendit_result r;
 
     *ret_variable = *ret_path = NULL;
     if (!value || value->option->type != SENDIT_OPT_SECRET ||
@@ -141,17 +217,13 @@ static sendit_result find(struct host *host, const char *option, const char **re
         return table_misuse(host, "The stage asked for a secret that its table lacks", option);
     if (!value->text)
         return SENDIT_OK;
-    *ret_variable = behind(value->text, FROM_ENV);
-    *ret_path = behind(value->text, FROM_FILE);
-    if (!*ret_variable && !*ret_path)
-        return SENDIT_EINVAL;
-    if (*ret_path && **ret_path == '$') {
-        *ret_path = getenv(*ret_path + 1);
-        if (!*ret_path && value->given)
-            return refuse(host, option, "is in a file that an environment variable should name",
-                          SENDIT_EABSENT);
-    }
-    return SENDIT_OK;
+    if (!value->given)
+        return find_default(host, value->text, ret_variable, ret_path);
+    r = find_place(host, value->text, strlen(value->text), ret_variable, ret_path);
+    if (r == SENDIT_OK && !*ret_variable && !*ret_path)
+        return refuse(host, option, "is in a file that an environment variable should name",
+                      SENDIT_EABSENT);
+    return r;
 }
 
 sendit_result secrets_value(struct host *host, const char *option, const char **ret_value)

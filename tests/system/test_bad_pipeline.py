@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pipeline, a key or a state that is not right: exit status 3, one sentence, nothing touched."""
 import base64
+import json
 import os
 import shutil
 import signal
@@ -359,6 +360,150 @@ class State(sendit.Case):
             with self.subTest(args[0]):
                 self.run_sendit(*args)
                 self.assertFalse(os.path.exists(self.site.state))
+
+
+
+class Elsewhere(sendit.Case):
+    """A stage that tests lead to another server: only with consent, only to this machine."""
+
+    VARIABLE = "ELSEWHERE_EMULATOR_HOST"
+
+    def setUp(self):
+        super().setUp()
+        self.site.add_images(1)
+
+    def write(self, config=None, emulator=False, **members):
+        stages = self.site.stages()
+        stages.insert(4, dict({"use": "elsewhere", "config": config or {}, "allow": [
+            "network", "secrets"] + ["emulator"] * emulator}, **members))
+        self.site.write_pipeline(stages)
+
+    def ask(self, *args, expect=0, **variables):
+        env = {name: value for name, value in os.environ.items()
+               if not name.startswith("ELSEWHERE")}
+        return self.run_sendit(*args, "--plugins", sendit.test_stages(), expect=expect,
+                               env=dict(env, **variables))
+
+    def refuse(self, *words, **variables):
+        """By each command that reads the pipeline."""
+        for command in ("plan", "check", "run"):
+            result = self.ask(command, expect=3, **variables)
+            self.assert_one_sentence(result, "elsewhere", *words)
+            self.assertRegex(result.err, r"pipeline\.json:8:\d+: stages\[4\]")
+        self.assert_nothing_out()
+
+    def leads_to(self, url, **variables):
+        """Where the workers ask."""
+        result = self.ask("run", "--json", **variables)
+        self.assert_adds_up(result.json)
+        lines = [json.loads(line) for line in result.err.splitlines()]
+        self.assertEqual({line["text"] for line in lines if line["event"] == "elsewhere.leads"},
+                         {url})
+
+    def test_an_option_without_consent(self):
+        for config in ({"endpoint": "http://127.0.0.1:9"}, {"endpoint": "https://service.example"},
+                       {"header": ["x: y"]}, {"header": []}, {"mirrors": ["http://localhost"]}):
+            self.write(config)
+            self.refuse("is for tests against another server", '"emulator"',
+                        '"%s"' % list(config)[0])
+
+    def test_an_option_of_the_command_line_without_consent(self):
+        self.write()
+        result = self.ask("plan", "--set", "elsewhere.endpoint=http://localhost:1", expect=3)
+        self.assert_one_sentence(result, "is for tests against another server")
+
+    def test_an_option_that_leads_out(self):
+        for url in ("https://service.example", "http://127.0.0.1.example", "http://[::2]:9",
+                    "http://0.0.0.0:1"):
+            self.write({"endpoint": url}, emulator=True)
+            self.refuse("leads to this machine only")
+            self.write({"mirrors": ["http://localhost", url]}, emulator=True)
+            self.refuse("leads to this machine only", '"mirrors"')
+
+    def test_a_variable_of_no_known_form(self):
+        self.write(emulator=True)
+        for value in ("ftp://localhost:1", "localhost:port", "localhost:0", "me@localhost:1",
+                      ":9023", "http://", "local host"):
+            self.refuse(self.VARIABLE, "HOST:PORT", **{self.VARIABLE: value})
+
+    def test_a_variable_that_leads_out(self):
+        self.write(emulator=True)
+        for value in ("service.example:443", "https://service.example", "10.0.0.1:9023"):
+            self.refuse(self.VARIABLE, "on this machine", **{self.VARIABLE: value})
+
+    def test_consent_without_use(self):
+        stages = self.site.stages()
+        stages[1]["allow"] = ["emulator"]
+        self.site.write_pipeline(stages)
+        result = self.ask("run", expect=3)
+        self.assert_one_sentence(result, "pixel-check", 'drop "emulator"')
+        self.assertRegex(result.err, r"pipeline\.json:5:\d+: stages\[1\]\.allow\[0\]: ")
+
+    def test_a_variable_without_consent_is_nothing(self):
+        self.write()
+        for value in ("localhost:9023", "service.evil.example:1", "no form at all"):
+            answer = self.ask("plan", "--json", **{self.VARIABLE: value}).json
+            self.assertEqual(answer["stages"][4]["diverted"], {})
+            self.assertEqual(answer["stages"][4]["config"]["endpoint"], "https://service.example")
+        self.assertNotIn("FOR A TEST", self.ask("plan", **{self.VARIABLE: "localhost:1"}).out)
+        self.leads_to("https://service.example", **{self.VARIABLE: "localhost:9023"})
+
+    def test_the_plan_shows_where_it_leads(self):
+        self.write(emulator=True)
+        for value in ("127.0.0.1:9023", "http://127.0.0.1:9023", "http://127.0.0.1:9023/",
+                      "http://127.0.0.1:9023/storage/v1"):
+            answer = self.ask("plan", "--json", **{self.VARIABLE: value}).json
+            self.assertEqual(answer["stages"][4]["diverted"], {"endpoint": {
+                "to": "http://127.0.0.1:9023", "usually": "https://service.example",
+                "variable": self.VARIABLE}})
+        out = self.ask("plan", **{self.VARIABLE: "127.0.0.1:9023"}).out
+        self.assertIn('diverted  elsewhere: "endpoint" leads to http://127.0.0.1:9023 by the '
+                      "variable %s, not to https://service.example, FOR A TEST" % self.VARIABLE,
+                      out)
+        self.leads_to("http://127.0.0.1:9023", **{self.VARIABLE: "127.0.0.1:9023"})
+
+    def test_an_option_goes_before_the_variable(self):
+        self.write({"endpoint": "http://localhost:7"}, emulator=True)
+        answer = self.ask("plan", "--json", **{self.VARIABLE: "localhost:9023"}).json
+        self.assertEqual(answer["stages"][4]["diverted"], {"endpoint": {
+            "to": "http://localhost:7", "usually": "https://service.example", "variable": None}})
+        self.leads_to("http://localhost:7", **{self.VARIABLE: "localhost:9023"})
+
+    def test_the_stage_shows_its_options_for_tests(self):
+        shown = self.ask("stages", "elsewhere", "--json").json
+        test = {option["name"]: option["test"] for option in shown["options"]}
+        self.assertEqual(test, {"endpoint": True, "header": True, "mirrors": True,
+                                "credentials": False})
+        self.assertIn("(for tests)", self.ask("stages", "elsewhere").out)
+
+    def test_credentials_in_the_first_place_that_counts(self):
+        def found(expect=0, **variables):
+            shutil.rmtree(self.site.state, ignore_errors=True)
+            shutil.rmtree(self.site.clean, ignore_errors=True)
+            self.site.write_key()
+            lines = self.ask("run", expect=expect, **variables).err.splitlines()
+            return {json.loads(line)["event"] for line in lines} & {
+                "elsewhere.known", "elsewhere.nobody", "secret.refused"}
+
+        self.write()
+        home, missing = self.site.path("home"), self.site.path("missing")
+        os.mkdir(home)
+        secret = os.path.join(home, "credentials.json")
+        self.assertEqual(found(), {"elsewhere.nobody"})
+        self.assertEqual(found(ELSEWHERE_HOME=home), {"elsewhere.nobody"})
+        self.assertEqual(found(ELSEWHERE_HOME=missing), {"elsewhere.nobody"})
+        with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write("{}")
+        self.assertEqual(found(ELSEWHERE_HOME=home), {"elsewhere.known"})
+        self.assertEqual(found(ELSEWHERE_HOME=missing, ELSEWHERE_CREDENTIALS=secret),
+                         {"elsewhere.known"})
+        # What counts and cannot be used is an error; the next place is not asked.
+        self.assertEqual(found(1, ELSEWHERE_HOME=home, ELSEWHERE_CREDENTIALS=missing),
+                         {"secret.refused"})
+        self.assert_nothing_out()
+        os.chmod(secret, 0o644)
+        self.assertEqual(found(1, ELSEWHERE_HOME=home), {"secret.refused"})
+        self.assert_nothing_out()
 
 
 if __name__ == "__main__":

@@ -111,6 +111,32 @@ class Schema(sendit.Case):
                 self.assertNotEqual(said, "valid")
                 self.run_sendit("plan", "-p", name, expect=3)
 
+    def test_options_for_tests_need_consent(self):
+        """What the schema says of them is what sendit says."""
+        elsewhere = os.path.join(sendit.test_stages(), "elsewhere.so")
+        os.mkdir(self.site.path("plugins.d"))
+        shutil.copy(elsewhere, self.site.path("plugins.d"))
+        here, out = {"endpoint": "http://localhost:1"}, {"endpoint": "http://service.example"}
+        cases = [
+            (0, {"allow": ["network", "secrets"]}),
+            (0, {"allow": ["network", "secrets", "emulator"], "config": here}),
+            (0, {"enabled": False, "config": here}),
+            (3, {"allow": ["network", "secrets"], "config": here}),
+            (3, {"config": here}),
+            (3, {"allow": ["network", "secrets"], "config": {"header": ["x: y"]}}),
+            (3, {"allow": ["network", "secrets", "emulator"], "config": out}),
+            (3, {"allow": ["network", "secrets", "emulator"],
+                 "config": {"mirrors": ["http://127.0.0.1", "http://127.example"]}}),
+        ]
+        pipelines = []
+        for _, entry in cases:
+            pipelines.append(copy.deepcopy(self.shipped))
+            pipelines[-1]["stages"].insert(4, dict(entry, use="elsewhere"))
+        for (status, entry), (name, said) in zip(cases, self.judged(pipelines)):
+            with self.subTest(entry):
+                self.assertEqual(said == "valid", not status, said)
+                self.run_sendit("plan", "-p", name, expect=status)
+
     def test_a_stage_of_the_site_is_in_it(self):
         """Its options are known at once, and those of nobody else."""
         sound = os.path.join(os.path.dirname(sendit.program()), "badstages", "sound.so")

@@ -866,6 +866,7 @@ static void test_auth(void **state)
 
     r.auth = "key";
     f->values[KEY].text = (char *)"env:TEST_HTTP_KEY";
+    f->values[KEY].given = true;
     setenv("TEST_HTTP_KEY", "token.with-all_of/it+==", 1);
     assert_non_null(strstr(echo(f, &r), "\nauthorization: Bearer token.with-all_of/it+=="));
     setenv("TEST_HTTP_KEY", "user:pass:word", 1);

@@ -615,11 +615,35 @@ static void option_tables_are_checked(void **state)
     option(OPTION(.type = SENDIT_OPT_STRING, .help = ""), "has no line of help");
     option(OPTION(.type = 0), "is of type 0, expected 1 to 10");
     option(OPTION(.type = 11), "is of type 11, expected 1 to 10");
-    option(OPTION(.type = SENDIT_OPT_STRING, .flags = 4), "has flags 0x4, expected none but 0x3");
+    option(OPTION(.type = SENDIT_OPT_STRING, .flags = 8), "has flags 0x8, expected none but 0x7");
+    option(OPTION(.type = SENDIT_OPT_STRING, .flags = SENDIT_OPT_TEST), NULL);
+    option(OPTION(.type = SENDIT_OPT_URL, .flags = SENDIT_OPT_TEST, .limit = "A_HOST"), NULL);
+    option(OPTION(.type = SENDIT_OPT_URL, .limit = "A_HOST"),
+           "has the limit \"A_HOST\", expected none or, of one for tests, the name of a variable");
+    option(OPTION(.type = SENDIT_OPT_URL, .flags = SENDIT_OPT_TEST, .limit = "A-HOST"),
+           "has the limit \"A-HOST\", expected none or, of one for tests, the name of a variable");
+    option(OPTION(.type = SENDIT_OPT_URL, .flags = SENDIT_OPT_TEST, .limit = ""),
+           "has the limit \"\", expected none or, of one for tests, the name of a variable");
+    option(OPTION(.type = SENDIT_OPT_URL, .flags = SENDIT_OPT_TEST | SENDIT_OPT_MANY, .limit = "A"),
+           "has the limit \"A\", expected none or, of one for tests, the name of a variable");
+    option(OPTION(.type = SENDIT_OPT_STRING, .flags = SENDIT_OPT_TEST, .limit = "A"),
+           "has the limit \"A\", expected none");
+    option(OPTION(.type = SENDIT_OPT_URL, .flags = SENDIT_OPT_TEST | SENDIT_OPT_REQUIRED),
+           "is required and for tests, expected one of them");
+    option(OPTION(.type = SENDIT_OPT_SECRET, .default_value = "file:$A file:$B/c file:d env:E"),
+           NULL);
+    option(OPTION(.type = SENDIT_OPT_SECRET, .default_value = "file:$A swordfish"),
+           "has a default that is none: a secret never stands here itself: write \"env:NAME\" or "
+           "\"file:PATH\"");
+    option(OPTION(.type = SENDIT_OPT_SECRET, .default_value = "file:$A/"),
+           "has a default that is none: after the variable and / comes a path");
+    option(OPTION(.type = SENDIT_OPT_SECRET, .default_value = "file:$/a"),
+           "has a default that is none: after env: and $ comes the name of a variable");
+    option(OPTION(.type = SENDIT_OPT_SECRET, .default_value = " "),
+           "has a default that is none: \"env:NAME\" or \"file:PATH\" was expected");
     option(OPTION(.type = SENDIT_OPT_JSON, .flags = SENDIT_OPT_MANY),
            "is JSON and many, expected one of them");
-    option(OPTION(.type = SENDIT_OPT_STRING, .limit = "x"),
-           "has the limit \"x\", expected none or a range");
+    option(OPTION(.type = SENDIT_OPT_STRING, .limit = "x"), "has the limit \"x\", expected none");
     option(OPTION(.type = SENDIT_OPT_INTEGER, .limit = "9..1"),
            "has the limit \"9..1\", expected a range such as \"1..64\"");
     option(OPTION(.type = SENDIT_OPT_CHOICE),
@@ -669,6 +693,7 @@ static void values_are_parsed(void **state)
     parse(SENDIT_OPT_SECRET, "env:TOKEN_1", 0, "env:TOKEN_1");
     parse(SENDIT_OPT_SECRET, "file:t", 0, "file:/folder/t");
     parse(SENDIT_OPT_SECRET, "file:$TOKENS", 0, "file:$TOKENS");
+    parse(SENDIT_OPT_SECRET, "file:$HOME/a b/c", 0, "file:$HOME/a b/c");
     static const struct {
         int32_t type;
         const char *text;
@@ -704,7 +729,8 @@ static void values_are_parsed(void **state)
         {SENDIT_OPT_SECRET, "env:sword-swordfish"},
         {SENDIT_OPT_SECRET, "file:"},
         {SENDIT_OPT_SECRET, "file:$"},
-        {SENDIT_OPT_SECRET, "file:$a/swordfish"},
+        {SENDIT_OPT_SECRET, "file:$a-b/swordfish"},
+        {SENDIT_OPT_SECRET, "file:$a/"},
         {99, "x"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

@@ -72,6 +72,33 @@ static const struct sendit_option service_options[] = {
      .help = "What is on this machine."},
     {.name = "url", .type = SENDIT_OPT_URL, .help = "Any."},
 };
+/* Of a stage that tests may lead elsewhere. */
+static const struct sendit_option cloud_options[] = {
+    {.name = "endpoint",
+     .type = SENDIT_OPT_URL,
+     .flags = SENDIT_OPT_TEST,
+     .default_value = "https://cloud.example",
+     .limit = "TEST_PLAN_EMULATOR_HOST",
+     .help = "Where it is."},
+    {.name = "login",
+     .type = SENDIT_OPT_URL,
+     .flags = SENDIT_OPT_TEST,
+     .default_value = "https://login.example/token",
+     .help = "Where to log in."},
+    {.name = "mirrors",
+     .type = SENDIT_OPT_URL,
+     .flags = SENDIT_OPT_MANY | SENDIT_OPT_TEST,
+     .help = "Others."},
+    {.name = "header",
+     .type = SENDIT_OPT_STRING,
+     .flags = SENDIT_OPT_MANY | SENDIT_OPT_TEST,
+     .help = "Headers."},
+    {.name = "bucket", .type = SENDIT_OPT_STRING, .help = "Which."},
+    {.name = "credentials",
+     .type = SENDIT_OPT_SECRET,
+     .default_value = "file:$A_PLAN file:key.json file:$B_PLAN/below env:C_PLAN",
+     .help = "Who."},
+};
 
 #define STAGE(n, ...)                                                                              \
     {                                                                                              \
@@ -90,6 +117,7 @@ static const struct sendit_plugin plugins[] = {
     STAGE("restful-anonymizer", SENDIT_MUTATES | SENDIT_NETWORK | SENDIT_SENDS_PHI | SENDIT_SECRETS,
           .grants = "ids.replaced deid.header"),
     STAGE("service", SENDIT_READS, N(service_options)),
+    STAGE("cloud", SENDIT_READS, N(cloud_options)),
     STAGE("verifier", SENDIT_ORIGINALS, .grants = "deid.verified"),
     STAGE("reidentifier", SENDIT_REIDENTIFIES),
     STAGE("file-store", SENDIT_EGRESS, N(store_options), .grants_at_finish = "store.stored"),
@@ -548,7 +576,8 @@ static void consent_is_asked_for(void **state)
     /* and all words are known */
     plan_free(
         must_build(DRY(IMPORTER ",{'use':'pixel-check','allow':['network','sends-phi','secrets',"
-                                "'native','originals','reidentifies','emulator','grant:a.b']}")));
+                                "'native','originals','reidentifies','grant:a.b']}")));
+    plan_free(must_build(DRY(IMPORTER ",{'use':'service','allow':['emulator']}")));
 }
 
 #define SERVICE(config) DRY(IMPORTER ",{'use':'service','config':{" config "}}")
@@ -584,6 +613,209 @@ static void a_service_on_this_machine_needs_consent(void **state)
     ALL_REFUSED(cases);
     for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
         plan_free(must_build(fine[i]));
+}
+
+#define CLOUD(config, allow)                                                                       \
+    DRY(IMPORTER ",{'use':'cloud','allow':[" allow "],'config':{" config "}}")
+#define NEEDS_CONSENT                                                                              \
+    " of stage 'cloud' is for tests against another server; if this is one, add 'emulator' to "    \
+    "its 'allow', else drop it"
+#define LEADS_OUT                                                                                  \
+    " of stage 'cloud' is for tests and leads to this machine only; name localhost, 127.0.0.1 or " \
+    "[::1], or drop it for the service itself"
+
+static void options_for_tests_need_consent(void **state)
+{
+    static const struct refusal_case cases[] = {
+        {CLOUD("'endpoint':'http://127.0.0.1:1'", ""),
+         "1:89: stages[1].config.endpoint: 'endpoint'" NEEDS_CONSENT},
+        {CLOUD("'endpoint':'https://cloud.example'", ""),
+         "1:89: stages[1].config.endpoint: 'endpoint'" NEEDS_CONSENT},
+        {CLOUD("'login':'http://[::1]:1'", "'network'"),
+         "1:95: stages[1].config.login: 'login'" NEEDS_CONSENT},
+        {CLOUD("'mirrors':[]", ""), "1:88: stages[1].config.mirrors: 'mirrors'" NEEDS_CONSENT},
+        {CLOUD("'header':['x: y']", ""), "1:87: stages[1].config.header: 'header'" NEEDS_CONSENT},
+    };
+
+    (void)state;
+    ALL_REFUSED(cases);
+    plan_free(must_build(CLOUD("'bucket':'b'", "")));
+    plan_free(must_build(CLOUD("'header':['x: y']", "'emulator'")));
+    plan_free(must_build(DRY(IMPORTER ",{'use':'cloud','enabled':false,"
+                                      "'config':{'endpoint':'http://127.0.0.1:1'}}")));
+}
+
+static void options_for_tests_lead_to_this_machine(void **state)
+{
+    static const char *const out[] = {"https://cloud.example",
+                                      "http://127.0.0.1.example:9",
+                                      "http://127.evil.example",
+                                      "http://localhost.example",
+                                      "http://[::1].example",
+                                      "http://[::2]:9",
+                                      "http://[::ffff:127.0.0.1]:1",
+                                      "http://0.0.0.0:9",
+                                      "http://127.1:9",
+                                      "http://128.0.0.1",
+                                      "http://cloud.example/[::1]",
+                                      "http://cloud.example?://localhost",
+                                      "http://cloud.example/://[::1]"};
+    static const char *const here[] = {"http://127.0.0.1:9023", "https://localhost/x?y",
+                                       "http://[::1]:9", "http://LocalHost:1", "http://127.9.8.7"};
+    char text[400], sentence[400];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++) {
+        snprintf(text, sizeof(text), CLOUD("'endpoint':'%s'", "'emulator'"), out[i]);
+        snprintf(sentence, sizeof(sentence),
+                 "pipeline.json:1:99: stages[1].config.endpoint: 'endpoint'" LEADS_OUT);
+        refused(text, sentence);
+    }
+    refused(CLOUD("'mirrors':['http://localhost','https://cloud.example']", "'emulator'"),
+            "pipeline.json:1:98: stages[1].config.mirrors: 'mirrors'" LEADS_OUT);
+    for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++) {
+        struct plan *plan;
+
+        snprintf(text, sizeof(text), CLOUD("'endpoint':'%s'", "'emulator'"), here[i]);
+        plan = must_build(text);
+        assert_true(plan_is_diverted(plan_value(&plan->stages[1], "endpoint")));
+        assert_false(plan_is_diverted(plan_value(&plan->stages[1], "login")));
+        plan_free(plan);
+    }
+}
+
+static void consent_without_use_is_refused(void **state)
+{
+    (void)state;
+    refused(DRY(IMPORTER ",{'use':'pixel-check','allow':['network','emulator']}"),
+            "pipeline.json:1:82: stages[1].allow[1]: stage 'pixel-check' has no option that leads "
+            "to another server; drop 'emulator'");
+    plan_free(must_build(
+        DRY(IMPORTER ",{'use':'deid-filter','enabled':false,'allow':['emulator']}," CHECK)));
+}
+
+#define VARIABLE "TEST_PLAN_EMULATOR_HOST"
+
+/* What the variable makes of the default; the consent alone lets it. */
+static void leads_to(const char *variable, const char *text, const char *url, bool by_variable)
+{
+    const struct plan_value *value;
+    struct plan *plan;
+
+    assert_int_equal(setenv(VARIABLE, variable, 1), 0);
+    plan = must_build(text);
+    value = plan_value(&plan->stages[1], "endpoint");
+    assert_string_equal(value->text, url);
+    if (by_variable)
+        assert_string_equal(value->variable, VARIABLE);
+    else
+        assert_null(value->variable);
+    assert_int_equal(plan_is_diverted(value), by_variable || value->given);
+    plan_free(plan);
+    unsetenv(VARIABLE);
+}
+
+static void a_variable_leads_to_an_emulator(void **state)
+{
+    static const char with[] = CLOUD("", "'emulator'"), without[] = CLOUD("", "");
+
+    (void)state;
+    leads_to("localhost:9023", with, "http://localhost:9023", true);
+    leads_to("127.0.0.1:9023", with, "http://127.0.0.1:9023", true);
+    leads_to("[::1]:9023", with, "http://[::1]:9023", true);
+    leads_to("http://127.0.0.1:9023", with, "http://127.0.0.1:9023", true);
+    leads_to("http://127.0.0.1:9023/", with, "http://127.0.0.1:9023", true);
+    leads_to("http://127.0.0.1:9023/storage/v1", with, "http://127.0.0.1:9023", true);
+    leads_to("localhost:9023/bigquery/v2/?x#y", with, "http://localhost:9023", true);
+    leads_to("https://localhost:9023", with, "https://localhost:9023", true);
+    leads_to("localhost", with, "http://localhost", true);
+    leads_to("", with, "https://cloud.example", false);
+    /* an option goes before it, and without consent there is none */
+    leads_to("localhost:1", CLOUD("'endpoint':'http://localhost:2'", "'emulator'"),
+             "http://localhost:2", false);
+    leads_to("localhost:9023", without, "https://cloud.example", false);
+    leads_to("cloud.evil.example", without, "https://cloud.example", false);
+}
+
+static void a_variable_leads_nowhere_else(void **state)
+{
+    static const char *const forms[] = {"ftp://localhost:1",
+                                        "file:///etc",
+                                        "://localhost",
+                                        "http://",
+                                        ":9023",
+                                        "localhost:",
+                                        "localhost:x",
+                                        "localhost:0",
+                                        "localhost:65536",
+                                        "localhost:1:2",
+                                        "[::1]9",
+                                        "me@localhost:1",
+                                        "local host:1",
+                                        "http://me:you@localhost:1",
+                                        "localhost\\@x:1",
+                                        "[::1"};
+    static const char *const out[] = {"cloud.example:443", "https://cloud.example",
+                                      "http://127.0.0.1.example:1", "0.0.0.0:9023", "10.0.0.1:1"};
+    static const char with[] = CLOUD("", "'emulator'");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        setenv(VARIABLE, forms[i], 1);
+        refused(with, "pipeline.json:1:42: stages[1]: the variable " VARIABLE
+                      " for 'endpoint' of stage 'cloud': 'HOST:PORT' or 'http://HOST:PORT' was "
+                      "expected");
+    }
+    for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++) {
+        setenv(VARIABLE, out[i], 1);
+        refused(with, "pipeline.json:1:42: stages[1]: the variable " VARIABLE
+                      " for 'endpoint' of stage 'cloud': an emulator is on this machine: "
+                      "localhost, 127.0.0.1 or [::1]");
+    }
+    unsetenv(VARIABLE);
+}
+
+/* A worker with another environment has another plan. */
+static void where_a_variable_leads_is_in_the_digest(void **state)
+{
+    static const char *const values[] = {"localhost:1", "localhost:2", ""};
+    char digests[3][DIGEST_HEX];
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct plan *plan;
+
+        setenv(VARIABLE, values[i], 1);
+        plan = must_build(CLOUD("", "'emulator'"));
+        memcpy(digests[i], plan->digest, sizeof(digests[i]));
+        plan_free(plan);
+    }
+    unsetenv(VARIABLE);
+    assert_string_not_equal(digests[0], digests[1]);
+    assert_string_not_equal(digests[0], digests[2]);
+    assert_string_not_equal(digests[1], digests[2]);
+}
+
+static void a_default_secret_has_several_places(void **state)
+{
+    struct plan *plan = must_build(CLOUD("", ""));
+    const struct plan_value *value = plan_value(&plan->stages[1], "credentials");
+    char expected[4200];
+
+    (void)state;
+    snprintf(expected, sizeof(expected),
+             "file:$A_PLAN file:%s/key.json file:$B_PLAN/below "
+             "env:C_PLAN",
+             plan->folder);
+    assert_string_equal(value->text, expected);
+    plan_free(plan);
+    /* one that is given is one place, also with a blank in it */
+    plan = must_build(CLOUD("'credentials':'file:/a b'", ""));
+    assert_string_equal(plan_value(&plan->stages[1], "credentials")->text, "file:/a b");
+    plan_free(plan);
+    refused(CLOUD("'credentials':'file:$A file:$B'", ""),
+            "pipeline.json:1:92: stages[1].config.credentials: after env: and $ comes the name of "
+            "a variable");
 }
 
 static void a_sites_stage_needs_consent_for_each_label_of_ours(void **state)
@@ -1007,6 +1239,13 @@ int main(void)
         FRESH(a_lowered_policy_says_why),
         FRESH(consent_is_asked_for),
         FRESH(a_service_on_this_machine_needs_consent),
+        FRESH(options_for_tests_need_consent),
+        FRESH(options_for_tests_lead_to_this_machine),
+        FRESH(consent_without_use_is_refused),
+        FRESH(a_variable_leads_to_an_emulator),
+        FRESH(a_variable_leads_nowhere_else),
+        FRESH(where_a_variable_leads_is_in_the_digest),
+        FRESH(a_default_secret_has_several_places),
         FRESH(a_sites_stage_needs_consent_for_each_label_of_ours),
         FRESH(the_sentence_of_the_house),
         FRESH(nothing_identified_can_leave),

@@ -113,6 +113,7 @@ static int setup(void **state)
     f->values[3].list = words;
     f->values[3].json = (char *)"[\"one\",\"two\"]";
     f->values[4].text = (char *)"env:TEST_SERVICES_SECRET";
+    f->values[4].given = true;
     f->values[4].json = (char *)"\"env:TEST_SERVICES_SECRET\"";
     f->values[5].text = f->secret;
     f->values[7].text = f->values[7].json = (char *)"{\"a\":1}";
@@ -1155,6 +1156,67 @@ static void secrets_are_where_the_environment_says(void **state)
     other->text = before;
 }
 
+/* The first place of a default that counts; what counts and cannot be used is an error. */
+static void a_default_secret_is_in_the_first_place_that_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct plan_value *other = &f->values[5];
+    char *before = other->text, text[80];
+    const char *value;
+
+    write_secret(f, "hush", 4, 0600);
+    other->given = false;
+    other->text = (char *)"file:$SERVICES_A  file:$SERVICES_B/secret file:$SERVICES_C/./secret";
+    unsetenv("SERVICES_A");
+    unsetenv("SERVICES_B");
+    unsetenv("SERVICES_C");
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EABSENT);
+    assert_fails(f, host_secrets.put(f->h, "file_key", "new"), SENDIT_EABSENT);
+    setenv("SERVICES_B", "", 1);
+    setenv("SERVICES_C", "/nowhere", 1);
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EABSENT);
+    setenv("SERVICES_B", f->secret + 5, 1); /* below a file there is nothing */
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EABSENT);
+    assert_int_equal(atomic_load(&f->host.said), 0);
+    setenv("SERVICES_C", f->folder, 1);
+    assert_int_equal(host_secrets.get(f->h, "file_key", &value), SENDIT_OK);
+    assert_string_equal(value, "hush");
+    assert_int_equal(host_secrets.put(f->h, "file_key", "new"), SENDIT_OK);
+    assert_int_equal(host_secrets.get(f->h, "file_key", &value), SENDIT_OK);
+    assert_string_equal(value, "new");
+    /* the first goes before it, also where it cannot be read */
+    setenv("SERVICES_A", "/nowhere/secret", 1);
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EIO);
+    setenv("SERVICES_A", "", 1);
+    /* and so does one below a variable that is there and open to others, or no file */
+    setenv("SERVICES_B", f->folder, 1);
+    setenv("SERVICES_C", "/nowhere", 1);
+    write_secret(f, "hush", 4, 0644);
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EDENIED);
+    unlink(f->secret + 5);
+    assert_int_equal(symlink("/nowhere", f->secret + 5), 0);
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EDENIED);
+    unlink(f->secret + 5);
+    /* one that is given must be there */
+    other->given = true;
+    other->text = text;
+    snprintf(text, sizeof(text), "file:$SERVICES_B/secret");
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EIO);
+    write_secret(f, "hush", 4, 0600);
+    assert_int_equal(host_secrets.get(f->h, "file_key", &value), SENDIT_OK);
+    unsetenv("SERVICES_B");
+    assert_fails(f, host_secrets.get(f->h, "file_key", &value), SENDIT_EABSENT);
+    /* a variable itself */
+    other->given = false;
+    other->text = (char *)"env:SERVICES_B env:SERVICES_C";
+    setenv("SERVICES_C", "third", 1);
+    assert_int_equal(host_secrets.get(f->h, "file_key", &value), SENDIT_OK);
+    assert_string_equal(value, "third");
+    unsetenv("SERVICES_A");
+    unsetenv("SERVICES_C");
+    other->text = before;
+}
+
 static void secrets_are_replaced(void **state)
 {
     struct fixture *f = *state;
@@ -1371,6 +1433,7 @@ int main(void)
         EACH(store_refuses),
         EACH(secrets_are_read),
         EACH(secrets_are_where_the_environment_says),
+        EACH(a_default_secret_is_in_the_first_place_that_counts),
         EACH(secrets_are_replaced),
         EACH(secrets_refuse),
         EACH(spool_lives_as_long_as_the_batch),
