@@ -69,6 +69,10 @@ int db_misuse(struct err *err, const char *what);
 /* Run a statement that changes rows; their number, or -1. */
 int64_t db_write(struct ledger *ledger, enum statement which, const struct db_arg *args, size_t n,
                  struct err *err);
+/* Change the items from `first` to `last`, args[0] and args[1], in pieces: SQLite keeps what one
+ * statement changed in memory until it has ended.  In items.c. */
+int change_many(struct ledger *ledger, enum statement which, struct db_arg *args, size_t n,
+                struct err *err);
 /* Several changes belong together and one of them failed otherwise than in db_write(): -1. */
 int db_give_up(struct ledger *ledger, const struct err *err);
 /* A bound statement for db_step(), or NULL.  It must not be in use further up. */

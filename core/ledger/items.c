@@ -30,10 +30,8 @@ int ledger_batch_get(struct ledger *ledger, const char *id, struct ledger_batch 
     return id_parse_batch(id, &batch) ? 1 : get_batch(ledger, batch, ret_batch, err);
 }
 
-/* Change the items from `first` to `last`, args[0] and args[1], in pieces: SQLite keeps what one
- * statement changed in memory until it has ended. */
-static int change_many(struct ledger *ledger, enum statement which, struct db_arg *args, size_t n,
-                       struct err *err)
+int change_many(struct ledger *ledger, enum statement which, struct db_arg *args, size_t n,
+                struct err *err)
 {
     int64_t first = args[0].n, last;
 
@@ -61,7 +59,8 @@ static int requeue(struct ledger *ledger, int64_t batch, struct err *err)
 {
     int64_t changed;
 
-    if (unpass(ledger, ID_FIRST(batch), ID_LAST(batch), err))
+    if (unpass(ledger, ID_FIRST(batch), ID_LAST(batch), err) ||
+        db_write(ledger, SQL_SETTLE_CLEAR, DB_ARGS(db_int(batch)), err) < 0)
         return -1;
     changed = db_write(ledger, SQL_RELEASE, DB_ARGS(db_int(batch)), err);
     if (!changed)
@@ -116,6 +115,8 @@ int ledger_batch_close(struct ledger *ledger, const char *batch, bool stopped, i
         state = BATCH_ERROR;
     else if (!counts.stored && !counts.checked)
         state = BATCH_EMPTY;
+    if (db_write(ledger, SQL_SETTLE_CLEAR, DB_ARGS(db_int(id)), err) < 0)
+        return -1;
     changed =
         db_write(ledger, SQL_CLOSE,
                  DB_ARGS(db_int(id), db_text(ledger_batch_word(state)), db_int(db_now_ms())), err);

@@ -30,13 +30,15 @@
 struct ledger;
 
 /* The state of a batch, and of an item in it.  Stored as the words of ledger_batch_word() and
- * ledger_item_word(): QUEUE, PROCESSING, DONE, EMPTY, ERROR; waiting, stored, checked, ... */
+ * ledger_item_word(): QUEUE, PROCESSING, DONEPROCESSING, HELD, DONE, EMPTY, ERROR; waiting, ... */
 enum ledger_batch_state {
     BATCH_QUEUE = 1,
     BATCH_PROCESSING,
-    BATCH_DONE,  /* every item ended, none failed */
-    BATCH_EMPTY, /* the same, and none was stored or checked */
-    BATCH_ERROR  /* an item failed, or a stage stopped the batch */
+    BATCH_DONEPROCESSING, /* through every stage, of which some have something to settle */
+    BATCH_HELD,           /* it rests at a hold entry */
+    BATCH_DONE,           /* every item ended, none failed */
+    BATCH_EMPTY,          /* the same, and none was stored or checked */
+    BATCH_ERROR           /* an item failed, or a stage stopped the batch */
 };
 enum ledger_item_state {
     ITEM_WAITING = 1,
@@ -193,6 +195,29 @@ int ledger_items_fail(struct ledger *ledger, const char *batch, const char *code
  * waits is an error of the caller.  *ret_state is the state. */
 int ledger_batch_close(struct ledger *ledger, const char *batch, bool stopped, int *ret_state,
                        struct err *err);
+
+/* ---- what is settled later ---- */
+
+/* The finish() of a stage, by the id of its entry, said LATER of a batch in PROCESSING. */
+int ledger_later(struct ledger *ledger, const char *batch, const char *stage, struct err *err);
+/* The stages have finished: DONEPROCESSING.  An item that waits and did not pass is an error of the
+ * caller. */
+int ledger_batch_processed(struct ledger *ledger, const char *batch, struct err *err);
+/* What settle() of a stage told of a batch.  Kept, too, for one whose finish() is still under way;
+ * 1: it does not wait for that stage. */
+int ledger_settled(struct ledger *ledger, const char *batch, const char *stage, bool pass,
+                   const char *code, const char *text, struct err *err);
+/* Close a batch in DONEPROCESSING if all have settled it: those that passed are stored, or checked
+ * in a dry pipeline, or failed if a stage said so, and *ret_state is as ledger_batch_close() has
+ * it.  An image that was released meanwhile makes it QUEUE, the others being stored.  1: some have
+ * not. */
+int ledger_batch_settle(struct ledger *ledger, const char *batch, int *ret_state, struct err *err);
+typedef int ledger_waits_fn(void *ctx, const char *stage, const char *batch, uint64_t n);
+/* For whom batches in DONEPROCESSING wait: each stage, its first batch and their number. */
+int ledger_waits(struct ledger *ledger, ledger_waits_fn *each, void *ctx, struct err *err);
+/* The first batch behind `after` ("" the first) that waits for `stage`; 1 if there is none. */
+int ledger_waits_next(struct ledger *ledger, const char *stage, const char *after,
+                      char ret_batch[SENDIT_ID_SIZE], struct err *err);
 
 /* Instances by their new UID.  0: `item` is the first and now has it, with its header_digest and
  * pixel_length; 1: another item has it, and `each` is called with that one and with what it had

@@ -209,8 +209,8 @@ static int open_database(struct ledger *ledger, struct err *err)
                 err);
 }
 
-/* What is in the file: 0 a ledger that we know, 1 nothing yet, -1. */
-static int look(struct ledger *ledger, struct err *err)
+/* What is in the file: 0 a ledger of *ret_version, which we know, 1 nothing yet, -1. */
+static int look(struct ledger *ledger, int64_t *ret_version, struct err *err)
 {
     int64_t application, version, tables;
 
@@ -229,7 +229,32 @@ static int look(struct ledger *ledger, struct err *err)
                        "the state folder %s was written by a newer sendit (schema %" PRId64
                        ", this one knows %d): use that one",
                        ledger->state, version, SCHEMA_VERSION);
+    *ret_version = version;
     return 0;
+}
+
+#define EXEC_ALL(ledger, list, err) exec_all(ledger, list, sizeof(list) / sizeof((list)[0]), err)
+static int exec_all(struct ledger *ledger, const char *const *sql, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (exec(ledger, sql[i], err))
+            return -1;
+    return 0;
+}
+
+/* All of it or nothing: killed in here, the next one finds the version before, and what a failure
+ * leaves open is rolled back by ledger_close(). */
+static int migrate(struct ledger *ledger, int64_t version, struct err *err)
+{
+    char number[48];
+
+    if (version == SCHEMA_VERSION)
+        return 0;
+    snprintf(number, sizeof(number), "PRAGMA user_version = %d", SCHEMA_VERSION);
+    if (exec(ledger, "BEGIN IMMEDIATE", err) || EXEC_ALL(ledger, schema_to_2, err) ||
+        exec(ledger, number, err))
+        return -1;
+    return ledger_commit(ledger, err);
 }
 
 static int fill_new(struct ledger *ledger, struct err *err)
@@ -242,12 +267,8 @@ static int fill_new(struct ledger *ledger, struct err *err)
     digest_to_hex(random, sizeof(random), uuid);
     snprintf(numbers, sizeof(numbers), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
              SCHEMA_APPLICATION, SCHEMA_VERSION);
-    if (exec(ledger, "BEGIN IMMEDIATE", err))
-        return -1;
-    for (size_t i = 0; i < sizeof(schema_sql) / sizeof(schema_sql[0]); i++)
-        if (exec(ledger, schema_sql[i], err))
-            return -1;
-    if (exec(ledger, numbers, err) ||
+    if (exec(ledger, "BEGIN IMMEDIATE", err) || EXEC_ALL(ledger, schema_sql, err) ||
+        exec(ledger, numbers, err) ||
         db_write(ledger, SQL_META_PUT, DB_ARGS(db_text("uuid"), db_text(uuid)), err) < 0 ||
         db_write(ledger, SQL_META_PUT, DB_ARGS(db_text("revision"), db_text("0")), err) < 0)
         return -1;
@@ -320,6 +341,7 @@ static struct ledger *new_ledger(const char *state, bool reads, struct err *err)
 
 static int open_to_write(struct ledger *ledger, int folder, struct err *err)
 {
+    int64_t version;
     int have;
 
     if (sqlite3_libversion_number() < OLDEST_SQLITE)
@@ -328,8 +350,9 @@ static int open_to_write(struct ledger *ledger, int folder, struct err *err)
     if (take_lock(ledger, folder, err) || check_files(ledger->state, folder, true, err) ||
         make_file(ledger, folder, err) || open_database(ledger, err))
         return -1;
-    have = look(ledger, err); /* before anything is written into a file of somebody else */
-    if (have < 0 || set_wal(ledger, err) || (have == 1 && fill_new(ledger, err)))
+    have = look(ledger, &version, err); /* before we write into a file of somebody else */
+    if (have < 0 || set_wal(ledger, err) ||
+        (have == 1 ? fill_new(ledger, err) : migrate(ledger, version, err)))
         return -1;
     return load(ledger, err);
 }
@@ -359,6 +382,7 @@ int ledger_open(const char *state, struct ledger **ret_ledger, struct err *err)
 static int open_to_read(struct ledger *ledger, int folder, struct err *err)
 {
     struct stat st;
+    int64_t version;
     int have;
 
     if (check_files(ledger->state, folder, false, err))
@@ -367,9 +391,11 @@ static int open_to_read(struct ledger *ledger, int folder, struct err *err)
         return 1;
     if (open_database(ledger, err) || exec(ledger, "BEGIN", err))
         return -1;
-    have = look(ledger, err);
+    have = look(ledger, &version, err);
     if (have)
         return have;
+    if (version == 1 && EXEC_ALL(ledger, schema_1_read, err))
+        return -1;
     if (load(ledger, err) || db_number(ledger, SQL_LAST_RUN, NULL, 0, &ledger->run, err))
         return -1;
     return 0;

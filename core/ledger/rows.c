@@ -92,7 +92,8 @@ int id_item_or_batch(const char *item, const char *batch, int64_t *ret_item, str
 
 /* ---- words ---- */
 
-static const char *const batch_words[] = {"", "QUEUE", "PROCESSING", "DONE", "EMPTY", "ERROR"};
+static const char *const batch_words[] = {"",     "QUEUE", "PROCESSING", "DONEPROCESSING",
+                                          "HELD", "DONE",  "EMPTY",      "ERROR"};
 static const char *const item_words[] = {"",       "waiting", "stored", "checked", "quarantined",
                                          "failed", "ignored"};
 

@@ -14,9 +14,45 @@
 #define SENDIT_LEDGER_SCHEMA_H
 
 #define SCHEMA_APPLICATION 0x53444954 /* "SDIT", in the header of the file */
-#define SCHEMA_VERSION 1              /* user_version; a higher one is refused */
+#define SCHEMA_VERSION 2              /* user_version; a higher one is refused */
 
 /* clang-format off */
+#define SCHEMA_BATCH \
+    "CREATE TABLE batch (" \
+    "  id INTEGER PRIMARY KEY," \
+    "  key BLOB NOT NULL," \
+    "  continues INTEGER,"                        /* the first batch of that key */ \
+    "  state TEXT NOT NULL" \
+    "    CHECK (state IN ('QUEUE', 'PROCESSING', 'DONEPROCESSING', 'HELD', 'DONE', 'EMPTY'," \
+    "     'ERROR'))," \
+    "  attempt INTEGER NOT NULL DEFAULT 0," \
+    "  when_done INTEGER NOT NULL CHECK (when_done BETWEEN 0 AND 2)," \
+    "  done_folder BLOB," \
+    "  done_due INTEGER NOT NULL DEFAULT 0,"      /* closed, when_done not carried out yet */ \
+    "  queued_ms INTEGER NOT NULL," \
+    "  started_ms INTEGER NOT NULL DEFAULT 0," \
+    "  finished_ms INTEGER NOT NULL DEFAULT 0," \
+    "  bytes INTEGER NOT NULL,"                   /* of its files */ \
+    "  run INTEGER,"                              /* that touched it last */ \
+    "  rests TEXT NOT NULL DEFAULT ''"            /* id of the hold entry at which it is HELD */ \
+    ") STRICT", \
+    "CREATE INDEX batch_key ON batch (key, id)", \
+    "CREATE INDEX batch_queue ON batch (key, id) WHERE state = 'QUEUE'", \
+    "CREATE INDEX batch_processing ON batch (id) WHERE state = 'PROCESSING'", \
+    "CREATE INDEX batch_error ON batch (id) WHERE state = 'ERROR'", \
+    "CREATE INDEX batch_due ON batch (id) WHERE done_due", \
+    "CREATE INDEX batch_run ON batch (run)"
+#define SCHEMA_SETTLE \
+    "CREATE TABLE settle (" \
+    "  batch INTEGER NOT NULL," \
+    "  stage TEXT NOT NULL,"                      /* id of its entry */ \
+    "  said TEXT NOT NULL CHECK (said IN ('', 'PASS', 'FAIL'))," \
+    "  code TEXT NOT NULL DEFAULT ''," \
+    "  text TEXT NOT NULL DEFAULT ''," \
+    "  PRIMARY KEY (batch, stage)" \
+    ") STRICT, WITHOUT ROWID", \
+    "CREATE INDEX settle_stage ON settle (stage, batch) WHERE said = ''"
+
 static const char *const schema_sql[] = {
     /* uuid, key_fingerprint, revision (the last one that a value of `store` got) */
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
@@ -51,28 +87,11 @@ static const char *const schema_sql[] = {
     "  code TEXT NOT NULL"
     ") STRICT, WITHOUT ROWID",
 
-    "CREATE TABLE batch ("
-    "  id INTEGER PRIMARY KEY,"
-    "  key BLOB NOT NULL,"
-    "  continues INTEGER,"                        /* the first batch of that key */
-    "  state TEXT NOT NULL"
-    "    CHECK (state IN ('QUEUE', 'PROCESSING', 'DONE', 'EMPTY', 'ERROR')),"
-    "  attempt INTEGER NOT NULL DEFAULT 0,"
-    "  when_done INTEGER NOT NULL CHECK (when_done BETWEEN 0 AND 2),"
-    "  done_folder BLOB,"
-    "  done_due INTEGER NOT NULL DEFAULT 0,"      /* closed, when_done not carried out yet */
-    "  queued_ms INTEGER NOT NULL,"
-    "  started_ms INTEGER NOT NULL DEFAULT 0,"
-    "  finished_ms INTEGER NOT NULL DEFAULT 0,"
-    "  bytes INTEGER NOT NULL,"                   /* of its files */
-    "  run INTEGER"                               /* that touched it last */
-    ") STRICT",
-    "CREATE INDEX batch_key ON batch (key, id)",
-    "CREATE INDEX batch_queue ON batch (key, id) WHERE state = 'QUEUE'",
-    "CREATE INDEX batch_processing ON batch (id) WHERE state = 'PROCESSING'",
-    "CREATE INDEX batch_error ON batch (id) WHERE state = 'ERROR'",
-    "CREATE INDEX batch_due ON batch (id) WHERE done_due",
-    "CREATE INDEX batch_run ON batch (run)",
+    SCHEMA_BATCH,
+
+    /* The stages whose finish() said LATER of a batch, until all of them have settled it; `said` is
+     * what settle() told of it.  One of a batch in PROCESSING has one row before finish() ends. */
+    SCHEMA_SETTLE,
 
     "CREATE TABLE item ("
     "  id INTEGER PRIMARY KEY,"
@@ -94,6 +113,7 @@ static const char *const schema_sql[] = {
     "  uid TEXT NOT NULL DEFAULT '',"             /* the new SOP Instance UID */
     "  decided_ms INTEGER NOT NULL DEFAULT 0,"
     "  run INTEGER,"                              /* that decided */
+    "  rests TEXT NOT NULL DEFAULT '',"           /* id of the hold entry at which it rests */
     "  CHECK (NOT passed OR state = 'waiting')"
     ") STRICT",
 
@@ -200,6 +220,30 @@ static const char *const schema_sql[] = {
     "CREATE TRIGGER audit_kept BEFORE DELETE ON audit BEGIN"
     "  SELECT RAISE(ABORT, 'the audit is never changed');"
     " END",
+};
+
+/* From version 1: batch is made anew, since a CHECK cannot be changed, and named the old one while
+ * its rows are taken over. */
+static const char *const schema_to_2[] = {
+    "ALTER TABLE batch RENAME TO batch_1",
+    "DROP INDEX batch_key", "DROP INDEX batch_queue", "DROP INDEX batch_processing",
+    "DROP INDEX batch_error", "DROP INDEX batch_due", "DROP INDEX batch_run",
+    SCHEMA_BATCH,
+    "INSERT INTO batch (id, key, continues, state, attempt, when_done, done_folder, done_due,"
+    " queued_ms, started_ms, finished_ms, bytes, run)"
+    " SELECT id, key, continues, state, attempt, when_done, done_folder, done_due,"
+    " queued_ms, started_ms, finished_ms, bytes, run FROM batch_1",
+    "DROP TABLE batch_1",
+    SCHEMA_SETTLE,
+    "ALTER TABLE item ADD COLUMN rests TEXT NOT NULL DEFAULT ''",
+};
+
+/* What stands in for the new version where a ledger of version 1 is only read: names of the temp
+ * schema go before those of the file. */
+static const char *const schema_1_read[] = {
+    "CREATE TEMP VIEW batch AS SELECT *, '' AS rests FROM main.batch",
+    "CREATE TEMP VIEW item AS SELECT *, '' AS rests FROM main.item",
+    "CREATE TEMP TABLE settle (batch INTEGER, stage TEXT, said TEXT, code TEXT, text TEXT)",
 };
 /* clang-format on */
 

@@ -53,7 +53,7 @@
              " run = ?3 WHERE id = ?1 AND state = 'QUEUE'") \
     X(RELEASE, "UPDATE batch SET state = 'QUEUE' WHERE id = ?1 AND state = 'PROCESSING'") \
     X(CLOSE, "UPDATE batch SET state = ?2, finished_ms = ?3, done_due = when_done <> 0" \
-             " WHERE id = ?1 AND state = 'PROCESSING'") \
+             " WHERE id = ?1 AND state IN ('PROCESSING', 'DONEPROCESSING')") \
     X(DUE, "SELECT id FROM batch WHERE done_due AND id > ?1 ORDER BY id LIMIT 1") \
     X(SETTLED, "UPDATE batch SET done_due = 0 WHERE id = ?1") \
     /* items */ \
@@ -80,6 +80,29 @@
               " uid = '' WHERE id BETWEEN ?1 AND ?2 AND passed") \
     X(FAIL, "UPDATE item SET state = 'failed', passed = 0, stage = ?3, code = ?4, text = ?5," \
             " decided_ms = ?6, run = ?7 WHERE id BETWEEN ?1 AND ?2 AND state = 'waiting'") \
+    /* what is settled later */ \
+    X(LATER, "INSERT INTO settle (batch, stage, said) SELECT id, ?2, '' FROM batch" \
+             " WHERE id = ?1 AND state = 'PROCESSING' ON CONFLICT DO NOTHING") \
+    X(PROCESSED, "UPDATE batch SET state = 'DONEPROCESSING' WHERE id = ?1 AND state = 'PROCESSING'") \
+    X(SETTLED_EARLY, "INSERT INTO settle SELECT id, ?2, ?3, ?4, ?5 FROM batch" \
+                     " WHERE id = ?1 AND state = 'PROCESSING' ON CONFLICT DO NOTHING") \
+    X(SETTLED_LATER, "UPDATE settle SET said = ?3, code = ?4, text = ?5" \
+                     " WHERE batch = ?1 AND stage = ?2 AND said = ''" \
+                     " AND (SELECT state FROM batch WHERE id = ?1) = 'DONEPROCESSING'") \
+    X(SETTLE_LEFT, "SELECT (SELECT count(*) FROM settle WHERE batch = ?1 AND said = '')" \
+                   " FROM batch WHERE id = ?1 AND state = 'DONEPROCESSING'") \
+    X(SETTLE_FAILED, "SELECT stage, text FROM settle WHERE batch = ?1 AND said = 'FAIL' LIMIT 1") \
+    /* in a dry pipeline nothing was handed out, and so has no digest */ \
+    X(SETTLE_END, "UPDATE item SET state = CASE header_digest WHEN '' THEN 'checked' ELSE 'stored'" \
+                  " END, passed = 0, decided_ms = ?3, run = (SELECT run FROM batch" \
+                  " WHERE batch.id = item.id >> 24) WHERE id BETWEEN ?1 AND ?2 AND passed") \
+    X(SETTLE_CLEAR, "DELETE FROM settle WHERE batch = ?1") \
+    X(SETTLE_AGAIN, "UPDATE batch SET state = 'QUEUE' WHERE id = ?1 AND state = 'DONEPROCESSING'") \
+    X(WAITS, "SELECT s.stage, min(s.batch), count(*) FROM settle s JOIN batch b ON b.id = s.batch" \
+             " WHERE s.said = '' AND b.state = 'DONEPROCESSING' GROUP BY s.stage ORDER BY s.stage") \
+    X(WAITS_NEXT, "SELECT s.batch FROM settle s JOIN batch b ON b.id = s.batch WHERE s.stage = ?1" \
+                  " AND s.said = '' AND s.batch > ?2 AND b.state = 'DONEPROCESSING'" \
+                  " ORDER BY s.batch LIMIT 1") \
     /* what people decide */ \
     X(DECISION, "INSERT INTO release (item, at_ms, what, stage, code, vouched, because, unix_user)" \
                 " SELECT id, ?2, ?3, stage, code, ?4, ?5, ?6 FROM item" \
@@ -101,7 +124,8 @@
     /* instances: the holder, and whether it stands in the way */ \
     X(INSTANCE, "SELECT n.item, n.header_digest, n.pixel_length," \
                 " i.state IN ('stored', 'checked') OR (i.state = 'waiting'" \
-                "  AND b.state = 'PROCESSING' AND b.attempt = n.attempt)" \
+                "  AND b.state IN ('PROCESSING', 'DONEPROCESSING', 'HELD')" \
+                "  AND b.attempt = n.attempt)" \
                 " FROM instance n JOIN item i ON i.id = n.item" \
                 " JOIN batch b ON b.id = n.item >> 24 WHERE n.uid = ?1") \
     X(INSTANCE_PUT, "INSERT INTO instance" \

@@ -213,11 +213,11 @@ static void a_newer_schema_is_refused(void **state)
     struct fixture *f = *state;
 
     make_ledger(f);
-    change(f, "PRAGMA user_version = 2");
-    both_refuse(f, "newer sendit (schema 2, this one knows 1)");
+    change(f, "PRAGMA user_version = 3");
+    both_refuse(f, "newer sendit (schema 3, this one knows 2)");
     change(f, "PRAGMA user_version = 0");
     both_refuse(f, "another program");
-    change(f, "PRAGMA user_version = 1; PRAGMA application_id = 7");
+    change(f, "PRAGMA user_version = 2; PRAGMA application_id = 7");
     both_refuse(f, "another program");
     change(f, "PRAGMA application_id = 1396984148");
     ok(f, open_it(f));
