@@ -131,7 +131,11 @@ static sendit_verdict call_batch(struct diff_way *way, struct diff_way_stage *st
     if (call == stage->plan->plugin->abandon)
         host_cancel(&stage->host);
     leave(way, stage);
-    return host_judge(&stage->host, verdict, why);
+    if (call != stage->plan->plugin->finish)
+        return host_judge(&stage->host, verdict, why);
+    verdict = host_judge_finish(&stage->host, verdict, why);
+    return verdict == SENDIT_LATER ? SENDIT_PASS
+                                   : verdict; /* of what comes later nothing is shown */
 }
 
 /* ---- the process ---- */

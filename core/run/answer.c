@@ -351,16 +351,12 @@ static void instance(struct supervisor *sv, struct slot *slot, struct wire_msg *
 
 /* ---- the end of a batch ---- */
 
-void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped)
+/* What follows when a batch has ended in `state`. */
+static void has_closed(struct supervisor *sv, const char *batch, int state)
 {
     struct ledger_batch closed;
     struct run_event event = {.type = RUN_BATCH, .batch = &closed};
-    int state;
 
-    if (ledger_batch_close(sv->ledger, batch, stopped, &state, sv->err)) {
-        supervisor_broke(sv);
-        return;
-    }
     supervisor_commit(sv);
     if (sv->fatal || ledger_batch_get(sv->ledger, batch, &closed, sv->err))
         return;
@@ -371,6 +367,28 @@ void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped)
     ledger_batch_fini(&closed);
 }
 
+void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped)
+{
+    int state;
+
+    if (ledger_batch_close(sv->ledger, batch, stopped, &state, sv->err))
+        supervisor_broke(sv);
+    else
+        has_closed(sv, batch, state);
+}
+
+void answer_settle_batch(struct supervisor *sv, const char *batch)
+{
+    int state, result = ledger_batch_settle(sv->ledger, batch, &state, sv->err);
+
+    if (result < 0)
+        supervisor_broke(sv);
+    else if (!result && state == BATCH_QUEUE)
+        sv->queue_empty = false; /* one of its images was released meanwhile */
+    else if (!result)
+        has_closed(sv, batch, state);
+}
+
 static void forget_batch(struct slot *slot)
 {
     ledger_batch_fini(&slot->batch);
@@ -379,23 +397,69 @@ static void forget_batch(struct slot *slot)
     slot->state = SLOT_IDLE;
 }
 
-static void finished(struct supervisor *sv, struct slot *slot)
+/* Some stages have something to settle later.  With an image that waits for another attempt all of
+ * it is done again: what is settled then is of that attempt. */
+static void finished_for_now(struct supervisor *sv, struct slot *slot)
+{
+    int64_t left = 0;
+
+    if (ledger_items_after(sv->ledger, slot->batch.id, "", 1, count_item, &left, sv->err)) {
+        supervisor_broke(sv);
+    } else if (left) {
+        pool_release(sv, slot);
+    } else if (ledger_batch_processed(sv->ledger, slot->batch.id, sv->err)) {
+        supervisor_broke(sv);
+    } else {
+        answer_settle_batch(sv, slot->batch.id); /* it may have been told of already */
+        forget_batch(slot);
+    }
+}
+
+/* Note who said LATER; *ret_later: somebody did. */
+static int take_later(struct supervisor *sv, struct slot *slot, struct wire_msg *msg,
+                      bool *ret_later)
+{
+    uint64_t n = wire_u64(msg);
+
+    *ret_later = n > 0;
+    for (uint64_t i = 0; i < n && !msg->bad; i++)
+        if (ledger_later(sv->ledger, slot->batch.id, wire_str(msg), sv->err))
+            return -1;
+    return msg->bad ? err_set(sv->err, ERR_BATCH, "a worker sent a message that is unknown here")
+                    : 0;
+}
+
+static void finished_whole(struct supervisor *sv, struct slot *slot)
 {
     int state = sv->options->plan->dry ? ITEM_CHECKED : ITEM_STORED;
     struct ledger_batch now;
 
-    away_is_over(sv, slot);
     if (ledger_items_settle(sv->ledger, slot->batch.id, state, sv->err) ||
         ledger_batch_get(sv->ledger, slot->batch.id, &now, sv->err)) {
         supervisor_broke(sv);
-        return; /* no answer: what is not in the ledger has not happened */
+        return;
     }
     if (now.counts.waiting)
         pool_release(sv, slot);
     else
         answer_close_batch(sv, slot->batch.id, false);
-    room_was_enough(sv);
     ledger_batch_fini(&now);
+}
+
+static void finished(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
+{
+    bool later;
+
+    away_is_over(sv, slot);
+    if (take_later(sv, slot, msg, &later))
+        supervisor_broke(sv);
+    else if (later)
+        finished_for_now(sv, slot);
+    else
+        finished_whole(sv, slot);
+    if (sv->fatal)
+        return; /* no answer: what is not in the ledger has not happened */
+    room_was_enough(sv);
     supervisor_commit(sv);
     if (sv->fatal)
         return;
@@ -799,8 +863,11 @@ static void batch_message(struct supervisor *sv, struct slot *slot, struct wire_
     case WIRE_SYNC:
         slot->state = SLOT_PARKED;
         break;
+    case WIRE_FINISHING:
+        slot->finishing |= UINT64_C(1) << (wire_u64(msg) & 63);
+        break;
     case WIRE_FINISHED:
-        finished(sv, slot);
+        finished(sv, slot, msg);
         break;
     case WIRE_STOPPED:
         stopped(sv, slot, msg);

@@ -272,6 +272,7 @@ static void give_batch(struct supervisor *sv, struct slot *slot)
     claimed(sv, slot->batch.key);
     slot->has_batch = true;
     slot->passed = 0;
+    slot->finishing = 0;
     slot->stolen = false;
     slot->probes = sv->away.on;
     slot->last[0] = '\0';

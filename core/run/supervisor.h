@@ -52,6 +52,7 @@ struct slot {
     bool probes;    /* the one that may try whether a service is back */
     bool has_batch;
     unsigned long long passed; /* images of its batch, counted in `done` */
+    uint64_t finishing;        /* stages whose finish() of its batch began, by index in the plan */
     struct ledger_batch batch;
     char last[SENDIT_ID_SIZE]; /* the last item that was sent */
     char lock[320];            /* "STAGE\nKEY" that it holds, or "" */
@@ -151,6 +152,8 @@ void answer_parked(struct supervisor *sv);
 void answer_waiting(struct supervisor *sv);
 /* The end of a batch in the ledger, its event, what becomes of its files. */
 void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped);
+/* The same of one in DONEPROCESSING, if everybody has settled it. */
+void answer_settle_batch(struct supervisor *sv, const char *batch);
 
 /* room.c: may another batch be claimed?  Waits, without blocking, up to retry_for. */
 bool room_is_there(struct supervisor *sv);

@@ -32,7 +32,8 @@ enum wire_type {
     WIRE_CHANGED,      /* W->S: the file is not what was queued: what it is now */
     WIRE_LEAVING,      /* W->S: the worker ends when the batch in hand is reported */
     WIRE_SYNC,         /* Q: may the batch finish?  All that was told is durable then */
-    WIRE_FINISHED,     /* Q: the stages have finished; how the batch ended */
+    WIRE_FINISHING,    /* W->S: finish() of this stage, which has settle(), is about to be called */
+    WIRE_FINISHED,     /* Q: the stages have finished; which of them said LATER */
     WIRE_STOPPED,      /* Q: a stage stopped the batch: stage, code, text */
     WIRE_GAVE_UP,      /* Q: put the batch back: stage, code, text */
     WIRE_FACT,         /* W->S */

@@ -204,7 +204,8 @@ static sendit_verdict call_batch(struct worker *worker, struct worker_stage *sta
     if (phase == PAGE_FINISH)
         host_cancel(&stage->host);
     worker_leave(worker, stage);
-    return host_judge(&stage->host, verdict, why);
+    return call == stage->plan->plugin->finish ? host_judge_finish(&stage->host, verdict, why)
+                                               : host_judge(&stage->host, verdict, why);
 }
 
 static enum worker_answer begin_stage(struct worker *worker, struct worker_stage *stage,
@@ -231,17 +232,30 @@ static enum worker_answer begin_stage(struct worker *worker, struct worker_stage
     return WORKER_WENT;
 }
 
+/* What another worker's settle() tells of the batch from here on is of this attempt. */
+static int tell_finishing(struct worker *worker, const struct worker_stage *stage)
+{
+    if (!stage->plan->plugin->settle)
+        return 0;
+    wire_begin(&worker->wire, WIRE_FINISHING);
+    wire_put_i64(&worker->wire, stage->index);
+    return wire_send(&worker->wire);
+}
+
 static enum worker_answer finish_stage(struct worker *worker, struct worker_stage *stage,
                                        const struct sendit_batch *batch, struct worker_end *ret_end)
 {
     while (stage->in_batch) {
         struct sendit_why why = {0};
-        sendit_verdict verdict =
-            call_batch(worker, stage, PAGE_FINISH, stage->plan->plugin->finish, batch, &why);
         enum worker_answer answer;
+        sendit_verdict verdict;
 
-        if (verdict == SENDIT_PASS) {
+        if (tell_finishing(worker, stage))
+            return WORKER_LOST;
+        verdict = call_batch(worker, stage, PAGE_FINISH, stage->plan->plugin->finish, batch, &why);
+        if (verdict == SENDIT_PASS || verdict == SENDIT_LATER) {
             stage->in_batch = false;
+            stage->later = verdict == SENDIT_LATER;
             break;
         }
         if (verdict != SENDIT_RETRY) {
@@ -439,6 +453,19 @@ static enum worker_answer do_batch(struct worker *worker, const struct sendit_ba
     return answer;
 }
 
+/* The ids of stages that have something to settle later, behind their number. */
+static void put_later(struct worker *worker)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < worker->n_stages; i++)
+        n += worker->stages[i].later;
+    wire_put_u64(&worker->wire, n);
+    for (size_t i = 0; i < worker->n_stages; i++)
+        if (worker->stages[i].later)
+            wire_put_str(&worker->wire, worker->stages[i].plan->id);
+}
+
 /* Tell how the batch ended, and wait until that is durable. */
 static int report(struct worker *worker, enum worker_answer answer, bool finished,
                   const struct worker_end *end)
@@ -453,6 +480,7 @@ static int report(struct worker *worker, enum worker_answer answer, bool finishe
     }
     if (finished) {
         wire_begin(&worker->wire, WIRE_FINISHED);
+        put_later(worker);
     } else {
         wire_begin(&worker->wire, answer == WORKER_STOP ? WIRE_STOPPED : WIRE_GAVE_UP);
         wire_put_str(&worker->wire, end->stage);
@@ -491,6 +519,8 @@ static int run_batch(struct worker *worker, struct wire_msg *msg)
     for (size_t i = 0; i < worker->n_hosts; i++)
         host_end_batch(&worker->stages[i].host);
     result = report(worker, answer, finished, &end);
+    for (size_t i = 0; i < worker->n_stages; i++)
+        worker->stages[i].later = false;
     host_facts_clear(&worker->env);
     dicom_drop_all(worker->dicom);
     worker->env.batch = worker->link.batch = NULL;

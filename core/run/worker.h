@@ -18,6 +18,7 @@ struct worker_stage {
     struct sendit_stage_state *self;
     bool open;     /* close() is due */
     bool in_batch; /* begin() passed: finish() or abandon() is due */
+    bool later;    /* finish() said LATER of the batch in hand */
 };
 
 struct worker {

@@ -131,6 +131,12 @@ void host_leave(struct host *host);
  * process left behind and an unknown verdict are FAIL; where an item is in hand, the latter two,
  * and edits that were not declared, are QUARANTINE.  Whatever is not PASS has a code then. */
 sendit_verdict host_judge(const struct host *host, sendit_verdict verdict, struct sendit_why *why);
+/* The same of finish(), which may be LATER if the stage has settle(), and of settle() and
+ * compare(), where SKIP does not fit. */
+sendit_verdict host_judge_finish(const struct host *host, sendit_verdict verdict,
+                                 struct sendit_why *why);
+sendit_verdict host_judge_settle(const struct host *host, sendit_verdict verdict,
+                                 struct sendit_why *why);
 sendit_verdict host_judge_item(const struct host *host, const struct dicom_object *object,
                                sendit_verdict verdict, struct sendit_why *why);
 /* Before the host_leave() of finish() and abandon(), and before close(): requests in flight are

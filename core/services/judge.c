@@ -49,6 +49,21 @@ sendit_verdict host_judge(const struct host *host, sendit_verdict verdict, struc
     return name_reason(host, verdict, why);
 }
 
+sendit_verdict host_judge_finish(const struct host *host, sendit_verdict verdict,
+                                 struct sendit_why *why)
+{
+    bool later = verdict == SENDIT_LATER && host->stage->plugin->settle;
+    sendit_verdict judged = host_judge(host, later ? SENDIT_PASS : verdict, why);
+
+    return later && judged == SENDIT_PASS ? SENDIT_LATER : judged;
+}
+
+sendit_verdict host_judge_settle(const struct host *host, sendit_verdict verdict,
+                                 struct sendit_why *why)
+{
+    return host_judge(host, verdict == SENDIT_SKIP ? SENDIT_QUARANTINE : verdict, why);
+}
+
 sendit_verdict host_judge_item(const struct host *host, const struct dicom_object *object,
                                sendit_verdict verdict, struct sendit_why *why)
 {

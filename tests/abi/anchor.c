@@ -12,6 +12,8 @@ ANCHOR(sendit_why);
 ANCHOR(sendit_item);
 ANCHOR(sendit_batch);
 ANCHOR(sendit_feed);
+ANCHOR(sendit_settle);
+ANCHOR(sendit_compare);
 ANCHOR(sendit_plugin);
 ANCHOR(sendit_host);
 ANCHOR(sendit_part);
