@@ -48,6 +48,15 @@ def test_stages():
     return os.path.join(os.path.dirname(program() or ""), "teststages")
 
 
+def children(pid):
+    """The processes that `pid` has started, as /proc knows them."""
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
 def load_hospital():
     """tests/hospital as a module."""
     path = os.path.join(ROOT, "tests", "hospital")

@@ -450,7 +450,7 @@ class Canary(sendit.Case):
         process = self.site.start("run", "--set", "run.workers=2")
         limits = set()
         while process.poll() is None:
-            for pid in self.children(process.pid):
+            for pid in sendit.children(process.pid):
                 try:
                     with open("/proc/%d/limits" % pid) as file, \
                             open("/proc/%d/cmdline" % pid) as name:
@@ -467,7 +467,7 @@ class Canary(sendit.Case):
         process = self.site.start("run", "--workers", "2")
         seen = ""
         while process.poll() is None:
-            for pid in [process.pid] + self.children(process.pid):
+            for pid in [process.pid] + sendit.children(process.pid):
                 try:
                     with open("/proc/%d/cmdline" % pid) as file:
                         seen += file.read()
@@ -477,14 +477,6 @@ class Canary(sendit.Case):
         self.assertTrue(seen)
         self.look("a command line", seen)
         self.assertNotIn(sendit.KEY[:10], seen)
-
-    @staticmethod
-    def children(pid):
-        try:
-            with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-                return [int(word) for word in file.read().split()]
-        except OSError:
-            return []
 
 
 if __name__ == "__main__":

@@ -18,14 +18,6 @@ KILLS = 5    # of one image in a row: SUPERVISOR_MAX_KILLS
 FAULTS = 10  # of one stage in a row: SUPERVISOR_MAX_FAULTS
 
 
-def children(pid):
-    try:
-        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
-
-
 def wait_for(what, seconds=60):
     """Until what() is true; what it answered."""
     until = time.monotonic() + seconds
@@ -284,7 +276,7 @@ class Kills(Fire):
         process = self.start_with({"does": "hang", "on": ["2"], "count": "count"})
         for n in range(1, KILLS + 1):
             wait_for(lambda n=n: self.times() == n)
-            workers = wait_for(lambda: children(process.pid))
+            workers = wait_for(lambda: sendit.children(process.pid))
             if n <= 3:
                 os.kill(workers[0], signal.SIGKILL)
                 continue
@@ -315,7 +307,7 @@ class Kills(Fire):
         """It waits for an answer, and does not take it: another worker does its work."""
         process = self.start_with({"does": "slow", "on": ["2"], "count": "count"}, args=SHORT)
         wait_for(self.times)
-        worker = children(process.pid)[0]
+        worker = sendit.children(process.pid)[0]
         os.kill(process.pid, signal.SIGSTOP)
         time.sleep(3)  # the callback ends, and nobody answers what the worker asks
         os.kill(worker, signal.SIGSTOP)
@@ -329,7 +321,7 @@ class Kills(Fire):
         """Ctrl-Z, or a machine that was suspended, in the midst of a callback."""
         process = self.start_with({"does": "slow", "on": ["2"], "count": "count"}, args=SHORT)
         wait_for(self.times)
-        worker = children(process.pid)[0]
+        worker = sendit.children(process.pid)[0]
         for pid in (process.pid, worker):
             os.kill(pid, signal.SIGSTOP)
         time.sleep(6)

@@ -18,15 +18,6 @@ KILLS = int(os.environ.get("SENDIT_TEST_KILLS", "1000" if sendit.LONG else "10")
 SEED = int(os.environ.get("SENDIT_TEST_SEED", "1"))
 
 
-def children(pid):
-    """The processes that `pid` has started, as /proc knows them."""
-    try:
-        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
-
-
 def fill(site):
     """Several batches, with what is stored, held, ignored and broken in each run, and stages that
     edit, hold, leave out and ask to try again."""
@@ -115,7 +106,7 @@ class Kill(sendit.Case):
         workers = []
         try:
             time.sleep(moment)
-            workers = children(process.pid)
+            workers = sendit.children(process.pid)
             victim = chance.choice(workers) if workers and chance.random() < 0.6 else process.pid
             try:
                 os.kill(victim, signal.SIGKILL)
@@ -155,10 +146,10 @@ class Kill(sendit.Case):
             with self.subTest(wait=wait):
                 site = twin(self, self.site)
                 process = site.start(*self.RUN)
-                while process.poll() is None and not children(process.pid):
+                while process.poll() is None and not sendit.children(process.pid):
                     time.sleep(0.001)
                 time.sleep(wait)
-                for pid in children(process.pid)[:1]:
+                for pid in sendit.children(process.pid)[:1]:
                     os.kill(pid, signal.SIGKILL)
                 out, err = process.communicate(timeout=120)
                 self.assertEqual(process.returncode, 0, out.decode() + err.decode())

@@ -490,19 +490,11 @@ class Load(identifiers.Case):
         ledger.close()
         return rows, kept
 
-    @staticmethod
-    def children(pid):
-        try:
-            with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-                return [int(word) for word in file.read().split()]
-        except OSError:
-            return []
-
     def kill_one(self, site, chance, seconds):
         options = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         process = site.start(*self.RUN, env=dict(os.environ, ASAN_OPTIONS=options))
         time.sleep(chance.uniform(0.1, seconds))
-        workers = self.children(process.pid)
+        workers = sendit.children(process.pid)
         victim = chance.choice(workers) if workers and chance.random() < 0.6 else process.pid
         try:
             os.kill(victim, signal.SIGKILL)
