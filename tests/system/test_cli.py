@@ -410,7 +410,7 @@ class Manual(unittest.TestCase):
               "deid.edit", "dicom.starr", "restful.options", "restful.expired"}
 
     def test_reason_codes(self):
-        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|restful|file|batch)\.[a-z_]{2,})"
+        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|restful|google|file|batch)\.[a-z_]{2,})"
         with open(os.path.join(sendit.ROOT, "core", "manual", "reasons.md")) as file:
             page = set(re.findall("`" + pattern + "`", file.read()))
         source = set()
