@@ -13,6 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http_date.h"
+
 #define REFUSED "refused" /* key of the store: the mark of tokens that were */
 #define MARK_SIZE 17
 
@@ -240,7 +242,7 @@ static sendit_verdict of_status(const struct sendit_stage_state *self,
                               "The service answered with status %d; see url, path and study.",
                               status);
     if (pause)
-        (void)date_read_pause(pause, self->host->now_ms(self->host), MAX_RETRY_AFTER,
+        (void)http_date_pause(pause, self->host->now_ms(self->host), MAX_RETRY_AFTER,
                               &why->retry_after_s);
     return sendit_because(why, SENDIT_RETRY, "restful.busy", "The service answered with status %d.",
                           status);

@@ -2,7 +2,6 @@
 #include "restful_date.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FIRST_DAY (-719162) /* 0001-01-01 */
@@ -141,48 +140,5 @@ int date_read_time(const char *text, int32_t *ret_named, int32_t *ret_utc)
     at = hour * 60 + minute - offset;
     *ret_named = day;
     *ret_utc = day + (at < 0 ? -1 : at >= 24 * 60 ? 1 : 0);
-    return 1;
-}
-
-/* "Sun, 06 Nov 1994 08:49:37 GMT", in seconds since 1970. */
-static int read_http_date(const char *text, int64_t *ret_seconds)
-{
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    const char *month;
-    char name[4] = "";
-    int hour, minute, second;
-    int32_t day;
-
-    if (strlen(text) != 29 || text[3] != ',' || text[4] != ' ' || text[7] != ' ' ||
-        text[11] != ' ' || text[16] != ' ' || text[19] != ':' || text[22] != ':' ||
-        strcmp(text + 25, " GMT") != 0)
-        return 0;
-    memcpy(name, text + 8, 3);
-    month = strstr(months, name);
-    hour = number(text + 17, 2);
-    minute = number(text + 20, 2);
-    second = number(text + 23, 2);
-    if (!month || (month - months) % 3 || hour < 0 || minute < 0 || second < 0 ||
-        !to_day(number(text + 12, 4), (int)(month - months) / 3 + 1, number(text + 5, 2), &day))
-        return 0;
-    *ret_seconds = (int64_t)day * 86400 + hour * 3600 + minute * 60 + second;
-    return 1;
-}
-
-int date_read_pause(const char *text, int64_t now_ms, uint32_t max, uint32_t *ret_seconds)
-{
-    size_t n = strspn(text, "0123456789");
-    int64_t at, left;
-
-    if (n && !text[n]) {
-        unsigned long long seconds = n > 9 ? max : strtoull(text, NULL, 10);
-
-        *ret_seconds = seconds < max ? (uint32_t)seconds : max;
-        return 1;
-    }
-    if (!read_http_date(text, &at))
-        return 0;
-    left = at - now_ms / 1000;
-    *ret_seconds = left < 0 ? 0 : left > max ? max : (uint32_t)left;
     return 1;
 }

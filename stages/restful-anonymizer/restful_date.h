@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * restful_date.h - days and times as DICOM, identifier services and HTTP write them.  A day is a
+ * restful_date.h - days and times as DICOM and identifier services write them.  A day is a
  * number, 0 being 1970-01-01; years 1 to 9999.  What cannot be read is 0, as all failure here.
  */
 #ifndef SENDIT_RESTFUL_DATE_H
@@ -19,7 +19,5 @@ int date_write_time(int32_t day, char ret_text[TIME_SIZE]);
 /* "2021-03-04T16:00:00-0800", with Z or an offset with or without a colon, fractions allowed: the
  * day that it names, and the day that it is then in UTC. */
 int date_read_time(const char *text, int32_t *ret_named, int32_t *ret_utc);
-/* Retry-After: the seconds from `now_ms` on, from "120" or "Sun, 06 Nov 1994 08:49:37 GMT". */
-int date_read_pause(const char *text, int64_t now_ms, uint32_t max, uint32_t *ret_seconds);
 
 #endif

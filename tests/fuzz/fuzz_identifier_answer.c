@@ -5,6 +5,9 @@
  */
 #include "../../stages/restful-anonymizer/restful_answer.c"
 #include "../../stages/restful-anonymizer/restful_date.c"
+#define number number_of_header /* likewise */
+#include "../../stages/common/http_date.c"
+#undef number
 #define refuse refuse_option /* each file has one of its own */
 #include "../../stages/restful-anonymizer/restful_describe.c"
 
@@ -42,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char text[64] = "";
 
     memcpy(text, data, size < sizeof(text) ? size : sizeof(text) - 1);
-    if (date_read_pause(text, 0, MAX_RETRY_AFTER, &seconds) && seconds > MAX_RETRY_AFTER)
+    if (http_date_pause(text, 0, MAX_RETRY_AFTER, &seconds) && seconds > MAX_RETRY_AFTER)
         abort();
     if (answer && answer_read(&service, &asked, answer, &given, &why) == SENDIT_PASS) {
         is_new_id(given.entity_id);

@@ -88,41 +88,12 @@ static void times_name_two_days(void **state)
         assert_false(date_read_time(bad[i], &named, &utc));
 }
 
-static void a_pause_is_seconds_or_a_date(void **state)
-{
-    static const char *const bad[] = {"",
-                                      "-1",
-                                      "1.5",
-                                      "soon",
-                                      "12 ",
-                                      "Thu, 01 Jan 1970 00:02:00",
-                                      "Thu, 01 anF 1970 00:02:00 GMT",
-                                      "Thu, 32 Jan 1970 00:02:00 GMT",
-                                      "Thu, 01 Jan 1970 0a:02:00 GMT"};
-    uint32_t seconds = 7;
-
-    (void)state;
-    assert_true(date_read_pause("120", 0, 1000, &seconds));
-    assert_int_equal(seconds, 120);
-    assert_true(date_read_pause("99999999999999999999", 0, 1000, &seconds));
-    assert_int_equal(seconds, 1000);
-    assert_true(date_read_pause("Thu, 01 Jan 1970 00:02:00 GMT", 30000, 1000, &seconds));
-    assert_int_equal(seconds, 90);
-    assert_true(date_read_pause("Thu, 01 Jan 1970 00:02:00 GMT", 300000, 1000, &seconds));
-    assert_int_equal(seconds, 0); /* it is over */
-    assert_true(date_read_pause("Sun, 06 Nov 2094 08:49:37 GMT", 0, 1000, &seconds));
-    assert_int_equal(seconds, 1000);
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_false(date_read_pause(bad[i], 0, 1000, &seconds));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(days_are_counted),
         cmocka_unit_test(other_days_are_none),
         cmocka_unit_test(times_name_two_days),
-        cmocka_unit_test(a_pause_is_seconds_or_a_date),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
