@@ -15,22 +15,17 @@
  * lifetime=N              each token is good for so many requests
  * basic=USER:PASSWORD, api_key=TEXT (X-Api-Key), salt=TEXT
  */
+#include "fake_server.h"
 #include "identifier_answer.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #define MAX_BODY (4u << 20)
 #define RUBBISH (10u << 20)
@@ -39,7 +34,8 @@
 #define FLAT "/lookup"
 
 static struct {
-    const char *log, *script, *cert, *key, *priority, *client_ca, *tokens, *basic, *api_key, *salt;
+    const char *log, *script, *tokens, *basic, *api_key, *salt;
+    struct fake_tls tls;
     unsigned lifetime;
     pthread_mutex_t lock; /* guards the rest */
     unsigned requests, generation, used;
@@ -55,45 +51,17 @@ struct call {
     json_t *note;     /* what it asked, for the log */
 };
 
-static char *read_file(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    char *text = NULL;
-    size_t size = 0;
-
-    if (file && getdelim(&text, &size, '\0', file) < 0) {
-        free(text);
-        text = NULL;
-    }
-    if (file)
-        fclose(file);
-    return text;
-}
-
 /* ---- the script ---- */
-
-static int is_due(const char *when, unsigned number)
-{
-    unsigned from = 0, to = 0;
-    char mark = '\0';
-    int n = sscanf(when, "%u%c%u", &from, &mark, &to);
-
-    if (n >= 2 && mark == '%')
-        return (number * 2654435761u >> 16) % 100 < from;
-    if (n >= 2 && mark == '-')
-        return number >= from && (n == 2 || number <= to);
-    return n == 1 && number == from;
-}
 
 static void find_fault(struct call *call)
 {
-    char *script = read_file(service.script), *line, *left = script;
+    char *script = fake_read_file(service.script), *line, *left = script;
 
     while ((line = strsep(&left, "\n"))) {
         char when[32] = "", fault[32] = "", word[64] = "";
 
         if (sscanf(line, "%31s %31s %63[^\n]", when, fault, word) >= 2 &&
-            is_due(when, call->number)) {
+            fake_is_due(when, call->number, 0)) {
             memcpy(call->fault, fault, sizeof(fault));
             memcpy(call->word, word, sizeof(word));
             break;
@@ -114,14 +82,7 @@ static void write_log(const struct call *call, const char *path, unsigned status
                      (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, "path", path, "status",
                      (int)status, "fault", call->fault, "what", call->what ? call->what : "",
                      "asked", call->note);
-    char *text = json_dumps(line, JSON_COMPACT);
-    int fd = open(service.log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-
-    if (text && fd >= 0)
-        dprintf(fd, "%s\n", text);
-    if (fd >= 0)
-        close(fd);
-    free(text);
+    fake_log(service.log, line);
     json_decref(line);
 }
 
@@ -327,7 +288,7 @@ static const char *who_is_it(struct MHD_Connection *connection)
     const char *authorization = header(connection, "Authorization");
     const char *key = header(connection, "X-Api-Key");
 
-    if (service.client_ca && !has_certificate(connection))
+    if (service.tls.client_ca && !has_certificate(connection))
         return "no certificate of ours";
     if (service.basic && !has_password(connection))
         return "no password of ours";
@@ -442,7 +403,7 @@ static enum MHD_Result answer(struct MHD_Connection *connection, struct call *ca
     int result;
 
     if (!strcmp(path, RENEW)) {
-        if (service.client_ca && !has_certificate(connection))
+        if (service.tls.client_ca && !has_certificate(connection))
             return refuse(connection, call, path, 403, "no certificate of ours");
         return renew(connection, call, method, path);
     }
@@ -509,77 +470,38 @@ static void forget(void *cls, struct MHD_Connection *connection, void **ctx,
 
 static int read_words(int argc, char **argv)
 {
-    const struct {
-        const char *name;
-        const char **value;
-    } words[] = {{"cert", &service.cert},         {"key", &service.key},
-                 {"priority", &service.priority}, {"client_ca", &service.client_ca},
-                 {"tokens", &service.tokens},     {"basic", &service.basic},
-                 {"api_key", &service.api_key},   {"salt", &service.salt}};
+    const char *lifetime = "0";
+    const struct fake_word words[] = {{"cert", &service.tls.cert},
+                                      {"key", &service.tls.key},
+                                      {"priority", &service.tls.priority},
+                                      {"client_ca", &service.tls.client_ca},
+                                      {"tokens", &service.tokens},
+                                      {"basic", &service.basic},
+                                      {"api_key", &service.api_key},
+                                      {"salt", &service.salt},
+                                      {"lifetime", &lifetime}};
 
-    if (argc < 3)
+    if (argc < 3 || fake_read_words(argc, argv, 3, words, sizeof(words) / sizeof(words[0])))
         return -1;
     service.log = argv[1];
     service.script = argv[2];
-    for (int i = 3; i < argc; i++) {
-        char *equals = strchr(argv[i], '=');
-        size_t k = 0, n = sizeof(words) / sizeof(words[0]);
-
-        if (!equals)
-            return -1;
-        *equals = '\0';
-        if (!strcmp(argv[i], "lifetime")) {
-            service.lifetime = (unsigned)strtoul(equals + 1, NULL, 10);
-            continue;
-        }
-        while (k < n && strcmp(words[k].name, argv[i]))
-            k++;
-        if (k == n)
-            return -1;
-        *words[k].value = equals + 1;
-    }
+    service.lifetime = (unsigned)strtoul(lifetime, NULL, 10);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION;
-    const union MHD_DaemonInfo *info;
-    struct MHD_Daemon *daemon;
-    char byte;
+    const struct MHD_OptionItem options[] = {{MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)forget, NULL},
+                                             {MHD_OPTION_END, 0, NULL}};
+    unsigned port = 0;
 
     if (read_words(argc, argv)) {
         fprintf(stderr, "identifier_service LOG SCRIPT [NAME=VALUE]...\n");
         return 2;
     }
-    signal(SIGPIPE, SIG_IGN);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    char *cert = service.cert ? read_file(service.cert) : NULL;
-    char *key = service.key ? read_file(service.key) : NULL;
-    char *trust = service.client_ca ? read_file(service.client_ca) : NULL;
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, cert},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, key},
-        {MHD_OPTION_HTTPS_PRIORITIES, 0,
-         (void *)(uintptr_t)(service.priority ? service.priority : "NORMAL")},
-        {trust ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, trust},
-        {MHD_OPTION_END, 0, NULL}};
-    const struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
-
-    if (cert)
-        flags |= MHD_USE_TLS;
-    daemon = MHD_start_daemon(flags, 0, NULL, NULL, take, NULL, MHD_OPTION_SOCK_ADDR,
-                              (struct sockaddr *)&address, MHD_OPTION_NOTIFY_COMPLETED, forget,
-                              NULL, MHD_OPTION_ARRAY, cert ? tls : plain, MHD_OPTION_END);
-    info = daemon ? MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT) : NULL;
-    if (!info) {
-        fprintf(stderr, "the service cannot be started\n");
+    if (!fake_start(&service.tls, 0, take, options, &port))
         return 1;
-    }
-    printf("port %u\n", (unsigned)info->port);
+    printf("port %u\n", port);
     fflush(stdout);
-    while (read(STDIN_FILENO, &byte, 1) > 0 || errno == EINTR)
-        ;
-    _exit(0); /* whoever is answered slowly is left */
+    fake_wait();
 }
