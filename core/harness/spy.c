@@ -19,6 +19,7 @@ static struct spy *spy; /* of this process: see spy.h */
 const struct spy_about spy_about[SPY_N] = {
     [SPY_HOLD] = {"host.hold", true, {SENDIT_EIO, SENDIT_ENOMEM}},
     [SPY_TAG] = {"dicom.tag", false, {SENDIT_EABSENT}},
+    [SPY_KEYWORD] = {"dicom.keyword", false, {SENDIT_EABSENT}},
     [SPY_LOCATE] = {"dicom.locate", false, {SENDIT_EABSENT, SENDIT_ECORRUPT, SENDIT_ENOMEM}},
     [SPY_GET] = {"dicom.get", false,
                  {SENDIT_EABSENT, SENDIT_EINVAL, SENDIT_ECORRUPT, SENDIT_ENOMEM}},
@@ -275,6 +276,13 @@ static sendit_result d_tag(const char *keyword, uint32_t *ret_tag)
     SPY(SPY_TAG, host_dicom.tag(keyword, ret_tag), "%s", shown(keyword));
 }
 
+static sendit_result d_keyword(uint32_t tag, const char **ret_keyword)
+{
+    char room[16];
+
+    SPY(SPY_KEYWORD, host_dicom.keyword(tag, ret_keyword), "%s", tag_name(tag, room));
+}
+
 static sendit_result d_locate(struct sendit_dataset *ds, uint32_t tag, const char *creator,
                               uint32_t *ret_tag)
 {
@@ -356,6 +364,7 @@ static void *d_native(struct sendit_dataset *ds, const char *build)
 
 static const struct sendit_dicom spy_dicom = {
     .tag = d_tag,
+    .keyword = d_keyword,
     .locate = d_locate,
     .get = d_get,
     .bytes = d_bytes,

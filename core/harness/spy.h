@@ -24,6 +24,7 @@
 enum spy_call {
     SPY_HOLD,
     SPY_TAG,
+    SPY_KEYWORD,
     SPY_LOCATE,
     SPY_GET,
     SPY_BYTES,

@@ -104,6 +104,18 @@ static void *native(struct sendit_dataset *ds, const char *build)
     return table_may_use(ds) && build ? dicom_native(ds, build) : NULL;
 }
 
+static sendit_result keyword(uint32_t at, const char **ret_keyword)
+{
+    const char *name = at >> 16 & 1 ? NULL : dicom_keyword(at);
+
+    if (!ret_keyword)
+        return SENDIT_EINVAL;
+    if (!name || !*name)
+        return SENDIT_EABSENT;
+    *ret_keyword = name;
+    return SENDIT_OK;
+}
+
 const struct sendit_dicom host_dicom = {
     .tag = tag,
     .locate = locate,
@@ -117,4 +129,5 @@ const struct sendit_dicom host_dicom = {
     .walk = walk,
     .json = json,
     .native = native,
+    .keyword = keyword,
 };

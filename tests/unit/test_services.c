@@ -623,6 +623,11 @@ static void dicom_refuses_nothing_at_all(void **state)
     assert_int_equal(tag, 0x00100020);
     assert_int_equal(host_dicom.tag(NULL, &tag), SENDIT_EINVAL);
     assert_int_equal(host_dicom.tag("PatientID", NULL), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.keyword(0x00100020, &text), SENDIT_OK);
+    assert_string_equal(text, "PatientID");
+    assert_int_equal(host_dicom.keyword(0x00140001, NULL), SENDIT_EINVAL);
+    assert_int_equal(host_dicom.keyword(0x00091001, &text), SENDIT_EABSENT);
+    assert_int_equal(host_dicom.keyword(0x00100021 + 0x8000, &text), SENDIT_EABSENT);
     assert_int_equal(host_dicom.locate(NULL, 0x00091001, "A", &tag), SENDIT_EINVAL);
     assert_int_equal(host_dicom.locate(ds, 0x00091001, NULL, &tag), SENDIT_EINVAL);
     assert_int_equal(host_dicom.locate(ds, 0x00091001, "A", NULL), SENDIT_EINVAL);
