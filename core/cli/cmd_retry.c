@@ -157,6 +157,15 @@ static int stays(void *ctx, const struct ledger_item *item)
     return 0;
 }
 
+/* Its images are through: what is left is not done by taking them again. */
+static int refuse_later(struct retrying *retrying, const char *id)
+{
+    return err_set(retrying->err, ERR_USAGE,
+                   "batch %s is in DONEPROCESSING: the next sendit run settles what is left of it, "
+                   "and it can be taken again then; for whom it waits: sendit status",
+                   id);
+}
+
 static int check_batch(struct retrying *retrying, const char *id, struct ledger_batch *ret_batch)
 {
     int result = ledger_batch_get(retrying->ledger, id, ret_batch, retrying->err);
@@ -168,6 +177,8 @@ static int check_batch(struct retrying *retrying, const char *id, struct ledger_
         return err_set(retrying->err, ERR_USAGE,
                        "batch %s is in %s: the next sendit run takes it as it is", id,
                        ledger_batch_word((enum ledger_batch_state)ret_batch->state));
+    if (ret_batch->state == BATCH_DONEPROCESSING)
+        return refuse_later(retrying, id);
     return 0;
 }
 

@@ -137,6 +137,29 @@ static int add_reason(void *ctx, int state, const char *stage, const char *code,
                                                 (json_int_t)n));
 }
 
+static int print_wait(void *ctx, const char *stage, const char *batch, uint64_t n)
+{
+    char number[32];
+
+    (void)ctx, (void)batch;
+    printf(
+        "DONEPROCESSING: %s %s for what stage \"%s\" does later; the next sendit run settles it.\n",
+        cli_number(n, number), n == 1 ? "batch waits" : "batches wait", stage);
+    return 0;
+}
+
+/* Batches that were, or are, through but for what stages do later. */
+static void print_later(const struct run_summary *summary, struct ledger *ledger)
+{
+    struct err err;
+
+    if (summary->settled)
+        printf("settled: %llu %s of earlier runs\n", summary->settled,
+               summary->settled == 1 ? "batch" : "batches");
+    if (summary->later)
+        ledger_waits(ledger, print_wait, NULL, &err);
+}
+
 static void print_summary(const struct run_summary *summary, struct ledger *ledger, bool dry)
 {
     const struct ledger_counts *n = &summary->counts;
@@ -144,9 +167,15 @@ static void print_summary(const struct run_summary *summary, struct ledger *ledg
     char found[32], passed[32], held[32], failed[32], ignored[32], waiting[32];
     struct err err;
 
+    if (!n->found && summary->settled) {
+        putchar('\n');
+        print_later(summary, ledger);
+        return;
+    }
     if (!n->found) {
         puts(summary->known_batches ? "nothing to do: nothing is new in the folders"
                                     : "nothing to do: no file was found");
+        print_later(summary, ledger);
         return;
     }
     printf("\nfound %s = %s %s + quarantined %s + failed %s + ignored %s + waiting %s\n",
@@ -166,6 +195,7 @@ static void print_summary(const struct run_summary *summary, struct ledger *ledg
         puts("What failed: sendit log");
     if (n->waiting)
         puts("What waits is taken by the next sendit run.");
+    print_later(summary, ledger);
 }
 
 static void print_json(const struct run_summary *summary, struct ledger *ledger, int status,
@@ -176,13 +206,14 @@ static void print_json(const struct run_summary *summary, struct ledger *ledger,
     struct err ignored;
 
     ledger_reasons(ledger, NULL, true, add_reason, reasons, &ignored);
-    answer = json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "status",
-                       status, "found", (json_int_t)n->found, "stored", (json_int_t)n->stored,
-                       "checked", (json_int_t)n->checked, "quarantined", (json_int_t)n->quarantined,
-                       "failed", (json_int_t)n->failed, "ignored", (json_int_t)n->ignored,
-                       "waiting", (json_int_t)n->waiting, "batches", (json_int_t)summary->batches,
-                       "known_batches", (json_int_t)summary->known_batches, "seconds",
-                       summary->seconds, "reasons", reasons);
+    answer = json_pack(
+        "{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "status", status,
+        "found", (json_int_t)n->found, "stored", (json_int_t)n->stored, "checked",
+        (json_int_t)n->checked, "quarantined", (json_int_t)n->quarantined, "failed",
+        (json_int_t)n->failed, "ignored", (json_int_t)n->ignored, "waiting", (json_int_t)n->waiting,
+        "batches", (json_int_t)summary->batches, "known_batches",
+        (json_int_t)summary->known_batches, "later", (json_int_t)summary->later, "settled",
+        (json_int_t)summary->settled, "seconds", summary->seconds, "reasons", reasons);
     if (answer && err->text[0])
         json_object_set_new(answer, "error", json_string(err->text));
     if (answer)
@@ -284,6 +315,10 @@ const struct cli_command cli_run = {
         "\n"
         "Files that were taken before and have not changed are not taken again. Originals stay as\n"
         "they are, unless the source has when_done.\n"
+        "\n"
+        "A stage may finish later, as a store does whose rows wait for a job: its batches are\n"
+        "DONEPROCESSING until it has told of them, at the end of this run or, if its service is\n"
+        "away for longer than run.retry_for, in the next one, with new files or without.\n"
         "\n"
         "Quarantined images are counted and shown; they are no error.",
     .examples = "sendit run\twhat pipeline.json says\n"

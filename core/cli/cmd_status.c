@@ -244,18 +244,47 @@ static int add_away(struct ledger *ledger, json_t **ret_away, struct err *err)
     return 0;
 }
 
-static void print_waiting(const struct view *view, const struct ledger_counts *totals)
+/* For whom batches in DONEPROCESSING wait. */
+static int print_wait(void *ctx, const char *stage, const char *batch, uint64_t n)
+{
+    char number[32];
+
+    (void)ctx, (void)batch;
+    printf("  %s for what stage \"%s\" does later\n", cli_number(n, number), stage);
+    return 0;
+}
+
+static int add_wait(void *ctx, const char *stage, const char *batch, uint64_t n)
+{
+    struct view *view = ctx;
+
+    (void)batch;
+    return cli_append(view->array,
+                      json_pack("{s:s, s:I}", "stage", stage, "batches", (json_int_t)n),
+                      &view->failed);
+}
+
+static void print_waiting(const struct view *view, struct ledger *ledger,
+                          const struct ledger_counts *totals)
 {
     const uint64_t *n = view->states;
+    struct err ignored;
     char a[32];
 
-    if (n[BATCH_QUEUE] || n[BATCH_PROCESSING] || n[BATCH_ERROR] || totals->quarantined)
+    if (n[BATCH_QUEUE] || n[BATCH_PROCESSING] || n[BATCH_DONEPROCESSING] || n[BATCH_ERROR] ||
+        totals->quarantined)
         putchar('\n');
     if (n[BATCH_QUEUE])
         printf("QUEUE: %s; the next sendit run takes what waits.\n", cli_number(n[BATCH_QUEUE], a));
     if (n[BATCH_PROCESSING])
         printf("PROCESSING: %s; a run is at work, or ended early: the next one goes on there.\n",
                cli_number(n[BATCH_PROCESSING], a));
+    if (n[BATCH_DONEPROCESSING]) {
+        printf(
+            "DONEPROCESSING: %s; through every stage: the next sendit run settles what is left.\n",
+            cli_number(n[BATCH_DONEPROCESSING], a));
+        ledger_waits(ledger, print_wait, NULL, &ignored);
+    }
     if (n[BATCH_ERROR])
         printf("ERROR: %s; why: sendit log\n", cli_number(n[BATCH_ERROR], a));
     if (totals->quarantined)
@@ -303,6 +332,7 @@ static int answer_json(struct view *view, struct ledger *ledger, const char *sta
                        const struct ledger_counts *totals, struct err *err)
 {
     json_t *batches = json_array(), *reasons = json_array(), *waits = json_array(), *away = NULL;
+    json_t *later = json_array();
     int result;
 
     view->array = batches;
@@ -313,15 +343,19 @@ static int answer_json(struct view *view, struct ledger *ledger, const char *sta
     view->array = waits;
     if (!result)
         result = ask_why(view, ledger, err);
+    view->array = later;
+    if (!result)
+        result = ledger_waits(ledger, add_wait, view, err);
     if (!result)
         result = add_away(ledger, &away, err);
     if (!result &&
         (view->failed ||
-         cli_answer(json_pack("{s:o, s:o, s:O, s:O, s:O, s:O}", "state", cli_json_text(state),
+         cli_answer(json_pack("{s:o, s:o, s:O, s:O, s:O, s:O, s:O}", "state", cli_json_text(state),
                               "totals", counts_json(totals), "reasons", reasons, "away", away,
-                              "waits", waits, "batches", batches))))
+                              "waits", waits, "later", later, "batches", batches))))
         result = err_set(err, ERR_PLACE, "no memory");
     json_decref(away);
+    json_decref(later);
     json_decref(batches);
     json_decref(reasons);
     json_decref(waits);
@@ -349,7 +383,7 @@ static int answer(const struct cli *cli, struct ledger *ledger, const char *stat
     if (print_batches(&view, ledger, &totals, err) || print_reasons(&view, ledger, err) ||
         print_why(&view, ledger, err) || print_away(ledger, err))
         return -1;
-    print_waiting(&view, &totals);
+    print_waiting(&view, ledger, &totals);
     return 0;
 }
 
@@ -380,6 +414,8 @@ const struct cli_command cli_status = {
         "\n"
         "  QUEUE         waits for a run\n"
         "  PROCESSING    a worker has it\n"
+        "  DONEPROCESSING  through every stage, of which some have something to do later, as a\n"
+        "                store whose rows wait for a job; the next run does it\n"
         "  DONE          every file ended, none failed\n"
         "  EMPTY         the same, and none was stored\n"
         "  ERROR         a file failed, or a stage stopped the batch\n"

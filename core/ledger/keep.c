@@ -215,9 +215,9 @@ int ledger_crosswalk_put(struct ledger *ledger, const char *domain, const char *
 int ledger_metric(struct ledger *ledger, const char *batch, const char *stage, const char *name,
                   int64_t delta, struct err *err)
 {
-    int64_t id;
+    int64_t id = 0;
 
-    if (id_batch(batch, &id, err))
+    if (*batch && id_batch(batch, &id, err))
         return -1;
     return db_write(ledger, SQL_METRIC,
                     DB_ARGS(db_int(id), db_text(stage), db_text(name), db_int(delta)), err) < 0

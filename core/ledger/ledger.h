@@ -215,6 +215,8 @@ int ledger_batch_settle(struct ledger *ledger, const char *batch, int *ret_state
 typedef int ledger_waits_fn(void *ctx, const char *stage, const char *batch, uint64_t n);
 /* For whom batches in DONEPROCESSING wait: each stage, its first batch and their number. */
 int ledger_waits(struct ledger *ledger, ledger_waits_fn *each, void *ctx, struct err *err);
+/* How many batches are in DONEPROCESSING: all, or those that this run touched last. */
+int ledger_waiting(struct ledger *ledger, bool run_only, uint64_t *ret_n, struct err *err);
 /* The first batch behind `after` ("" the first) that waits for `stage`; 1 if there is none. */
 int ledger_waits_next(struct ledger *ledger, const char *stage, const char *after,
                       char ret_batch[SENDIT_ID_SIZE], struct err *err);
@@ -309,7 +311,7 @@ int ledger_crosswalk_put(struct ledger *ledger, const char *domain, const char *
  * two originals is not looked for. */
 int ledger_crosswalk_note(struct ledger *ledger, const char *domain, const char *original,
                           const char *pseudonym, struct err *err);
-/* Add to a counter: the labels of a metric are stage and name. */
+/* Add to a counter: the labels of a metric are stage and name; `batch` "" for none. */
 int ledger_metric(struct ledger *ledger, const char *batch, const char *stage, const char *name,
                   int64_t delta, struct err *err);
 

@@ -115,6 +115,17 @@ int ledger_waits(struct ledger *ledger, ledger_waits_fn *each, void *ctx, struct
     return have;
 }
 
+int ledger_waiting(struct ledger *ledger, bool run_only, uint64_t *ret_n, struct err *err)
+{
+    int64_t n;
+
+    if (db_number(ledger, SQL_WAITING, DB_ARGS(run_only ? db_int(ledger->run) : db_optional(NULL)),
+                  &n, err))
+        return -1;
+    *ret_n = (uint64_t)n;
+    return 0;
+}
+
 int ledger_waits_next(struct ledger *ledger, const char *stage, const char *after,
                       char ret_batch[SENDIT_ID_SIZE], struct err *err)
 {

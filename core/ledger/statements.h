@@ -100,6 +100,8 @@
     X(SETTLE_AGAIN, "UPDATE batch SET state = 'QUEUE' WHERE id = ?1 AND state = 'DONEPROCESSING'") \
     X(WAITS, "SELECT s.stage, min(s.batch), count(*) FROM settle s JOIN batch b ON b.id = s.batch" \
              " WHERE s.said = '' AND b.state = 'DONEPROCESSING' GROUP BY s.stage ORDER BY s.stage") \
+    X(WAITING, "SELECT count(*) FROM batch WHERE state = 'DONEPROCESSING'" \
+               " AND (?1 IS NULL OR run = ?1)") \
     X(WAITS_NEXT, "SELECT s.batch FROM settle s JOIN batch b ON b.id = s.batch WHERE s.stage = ?1" \
                   " AND s.said = '' AND s.batch > ?2 AND b.state = 'DONEPROCESSING'" \
                   " ORDER BY s.batch LIMIT 1") \

@@ -22,7 +22,7 @@ static void send_answer(struct slot *slot)
         log_event(LOG_DEBUG, NULL, "worker.lost", "A worker ended before it was answered.");
 }
 
-static void answer(struct slot *slot, int64_t result)
+void answer_result(struct slot *slot, int64_t result)
 {
     begin_answer(slot, result);
     send_answer(slot);
@@ -145,7 +145,7 @@ static void give_items(struct supervisor *sv, struct slot *slot)
     int64_t n = 0;
 
     if (slot->stolen) { /* no use to go on */
-        answer(slot, 0);
+        answer_result(slot, 0);
         return;
     }
     memcpy(after, slot->last, sizeof(after));
@@ -336,7 +336,7 @@ static void instance(struct supervisor *sv, struct slot *slot, struct wire_msg *
     if (msg->bad || strlen(item) >= sizeof(question->item) ||
         strlen(uid) >= sizeof(question->uid) || strlen(digest) >= sizeof(question->header_digest)) {
         if (slot->asks)
-            answer(slot, -1);
+            answer_result(slot, -1);
         else
             steal(sv, slot);
         return;
@@ -412,6 +412,7 @@ static void finished_for_now(struct supervisor *sv, struct slot *slot)
     } else {
         answer_settle_batch(sv, slot->batch.id); /* it may have been told of already */
         forget_batch(slot);
+        later_waits(sv);
     }
 }
 
@@ -466,7 +467,7 @@ static void finished(struct supervisor *sv, struct slot *slot, struct wire_msg *
     if (slot->has_batch)
         forget_batch(slot);
     slot->state = SLOT_IDLE;
-    answer(slot, 0);
+    answer_result(slot, 0);
 }
 
 static void stopped(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
@@ -499,7 +500,7 @@ static void stopped(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     }
     supervisor_commit(sv);
     slot->state = SLOT_IDLE;
-    answer(slot, 0);
+    answer_result(slot, 0);
 }
 
 /* retry_for has passed: the batch is in ERROR, and the run ends, since others would wait as long.
@@ -540,7 +541,7 @@ static void gave_up(struct supervisor *sv, struct slot *slot, struct wire_msg *m
     supervisor_commit(sv);
     slot->stolen = false;
     slot->state = SLOT_IDLE;
-    answer(slot, 0);
+    answer_result(slot, 0);
 }
 
 /* Is a batch before this one still to be done? */
@@ -560,7 +561,7 @@ static void let_finish(struct supervisor *sv, struct slot *slot, bool go)
 {
     supervisor_commit(sv);
     slot->state = SLOT_BUSY;
-    answer(slot, go && !sv->fatal);
+    answer_result(slot, go && !sv->fatal);
 }
 
 void answer_parked(struct supervisor *sv)
@@ -621,7 +622,7 @@ static void store_put(struct supervisor *sv, struct slot *slot, struct wire_msg 
                                   SENDIT_ECONFLICT);
 
     supervisor_commit(sv);
-    answer(slot, sv->fatal ? SENDIT_EIO : result);
+    answer_result(slot, sv->fatal ? SENDIT_EIO : result);
 }
 
 static void store_next(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
@@ -653,7 +654,7 @@ static void give_locks(struct supervisor *sv)
         slot->waits_for[0] = '\0';
         /* it waited for another: no stage hung */
         atomic_store(&slot->page->since_ms, supervisor_boottime());
-        answer(slot, SENDIT_OK);
+        answer_result(slot, SENDIT_OK);
     }
 }
 
@@ -662,7 +663,7 @@ static void store_lock(struct supervisor *sv, struct slot *slot, struct wire_msg
     const char *stage = wire_str(msg), *key = wire_str(msg);
 
     if (slot->lock[0]) {
-        answer(slot, SENDIT_EINVAL);
+        answer_result(slot, SENDIT_EINVAL);
         return;
     }
     snprintf(slot->waits_for, sizeof(slot->waits_for), "%s\n%s", stage, key);
@@ -676,7 +677,7 @@ static void audit(struct supervisor *sv, struct slot *slot, struct wire_msg *msg
         service_result(sv, ledger_audit(sv->ledger, stage, event, json, sv->err), SENDIT_EIO);
 
     supervisor_commit(sv);
-    answer(slot, sv->fatal ? SENDIT_EIO : result);
+    answer_result(slot, sv->fatal ? SENDIT_EIO : result);
 }
 
 static void crosswalk_get(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
@@ -727,8 +728,9 @@ static void metric(struct supervisor *sv, struct slot *slot, struct wire_msg *ms
     const char *stage = wire_str(msg), *name = wire_str(msg);
     int64_t delta = wire_i64(msg);
 
-    if (!msg->bad && slot->has_batch &&
-        ledger_metric(sv->ledger, slot->batch.id, stage, name, delta, sv->err))
+    if (!msg->bad && (slot->has_batch || slot->state == SLOT_SETTLING) &&
+        ledger_metric(sv->ledger, slot->has_batch ? slot->batch.id : "", stage, name, delta,
+                      sv->err))
         supervisor_broke(sv);
 }
 
@@ -784,7 +786,7 @@ static void feed_close(struct supervisor *sv, struct slot *slot)
     else
         supervisor_commit(sv);
     sv->known += result == 1;
-    answer(slot, sv->fatal ? SENDIT_EIO : SENDIT_OK);
+    answer_result(slot, sv->fatal ? SENDIT_EIO : SENDIT_OK);
 }
 
 static void fed(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
@@ -801,7 +803,7 @@ static void fed(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
                          *text ? text : "the origin is away");
     slot->state = SLOT_CLOSING;
     supervisor_commit(sv);
-    answer(slot, 0);
+    answer_result(slot, 0);
 }
 
 static void feed_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
@@ -939,6 +941,8 @@ void answer_message(struct supervisor *sv, struct slot *slot, struct wire_msg *m
         service_message(sv, slot, msg);
     } else if (slot->source && msg->type >= WIRE_FEED_OPEN && msg->type <= WIRE_FED) {
         feed_message(sv, slot, msg);
+    } else if (slot->state == SLOT_SETTLING) {
+        later_message(sv, slot, msg);
     } else if (slot->has_batch) {
         batch_message(sv, slot, msg);
     } else {

@@ -90,8 +90,7 @@ static void keep(struct supervisor *sv, const struct run_away *away)
 
 /* ---- how long ---- */
 
-/* Full jitter: anything up to a bound that doubles. */
-static int64_t jitter(unsigned tries)
+int64_t away_pause(unsigned tries)
 {
     int64_t bound = FIRST_PAUSE_MS;
     uint32_t random = 0;
@@ -174,7 +173,7 @@ bool away_may_wait(struct supervisor *sv, const struct slot *slot, const struct 
     snprintf(away->what.code, sizeof(away->what.code), "%s", why->code);
     snprintf(away->what.text, sizeof(away->what.text), "%s", why->text);
     if (first || slot->probes)
-        set_until(sv, why->retry_after_s ? asked : now + jitter(++away->tries));
+        set_until(sv, why->retry_after_s ? asked : now + away_pause(++away->tries));
     else if (why->retry_after_s && asked > away->until)
         set_until(sv, asked);
     keep(sv, &away->what);

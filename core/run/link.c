@@ -228,6 +228,44 @@ static sendit_result hold(void *ctx, const char *item, sendit_verdict verdict, c
     return wire_send(link->wire) ? SENDIT_EIO : SENDIT_OK;
 }
 
+static sendit_result settled(void *ctx, const char *stage, const char *batch,
+                             sendit_verdict verdict, const char *code, const char *text)
+{
+    struct link *link = ctx;
+
+    (void)stage; /* the supervisor knows whose settle() it is */
+    wire_begin(link->wire, WIRE_SETTLED);
+    wire_put_str(link->wire, batch);
+    wire_put_i64(link->wire, verdict);
+    wire_put_str(link->wire, code);
+    wire_put_str(link->wire, text);
+    return wire_send(link->wire) ? SENDIT_EIO : SENDIT_OK;
+}
+
+static sendit_result differs(void *ctx, const char *stage, const char *code, const char *subject,
+                             const char *text)
+{
+    struct link *link = ctx;
+
+    wire_begin(link->wire, WIRE_DIFFERS);
+    wire_put_str(link->wire, stage);
+    wire_put_str(link->wire, code);
+    wire_put_str(link->wire, subject);
+    wire_put_str(link->wire, text);
+    return wire_send(link->wire) ? SENDIT_EIO : SENDIT_OK;
+}
+
+static sendit_result counted(void *ctx, const char *stage, const char *what, uint64_t n)
+{
+    struct link *link = ctx;
+
+    wire_begin(link->wire, WIRE_COUNTED);
+    wire_put_str(link->wire, stage);
+    wire_put_str(link->wire, what);
+    wire_put_u64(link->wire, n);
+    return wire_send(link->wire) ? SENDIT_EIO : SENDIT_OK;
+}
+
 static int canceled(void *ctx)
 {
     const struct link *link = ctx;
@@ -262,6 +300,9 @@ void link_init(struct link *link, struct wire *wire, struct run_page *page)
                                      .metric = metric,
                                      .message = message,
                                      .hold = hold,
+                                     .settled = settled,
+                                     .differs = differs,
+                                     .counted = counted,
                                      .canceled = canceled,
                                      .now_ms = now_ms};
 }

@@ -19,7 +19,16 @@
 /* The exit status of a worker whose socket a stage closed: it can say no more than that. */
 #define WORKER_CUT_OFF 113
 
-enum page_phase { PAGE_IDLE, PAGE_OPEN, PAGE_BEGIN, PAGE_ITEM, PAGE_FINISH, PAGE_FEED };
+enum page_phase {
+    PAGE_IDLE,
+    PAGE_OPEN,
+    PAGE_BEGIN,
+    PAGE_ITEM,
+    PAGE_FINISH,
+    PAGE_FEED,
+    PAGE_SETTLE,
+    PAGE_COMPARE
+};
 
 struct run_page {
     _Atomic uint32_t stop;     /* nonzero: come to an end */

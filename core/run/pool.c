@@ -67,7 +67,7 @@ static int send_setup(struct supervisor *sv, struct slot *slot)
     struct wire *wire = &slot->wire;
 
     wire_begin(wire, WIRE_SETUP);
-    wire_put_u64(wire, slot->source);
+    wire_put_i64(wire, slot->compares ? WIRE_COMPARES : slot->source ? WIRE_FEEDS : WIRE_WORKS);
     wire_put_u64(wire, (uint64_t)log_threshold());
     wire_put_str(wire, plan->path);
     wire_put_bytes(wire, plan->text, plan->text_len);
@@ -453,6 +453,24 @@ void pool_count_left(struct supervisor *sv)
         closedir(dir);
 }
 
+/* A worker that was in settle(), which is called again. */
+static void bury_settling(struct supervisor *sv, struct slot *slot, int status)
+{
+    int32_t index = atomic_load(&slot->page->stage);
+    const char *stage = sv->options->plan->stages[slot->settles].id;
+    struct log_who who = {stage, NULL, NULL};
+    bool outside = is_from_outside(slot, status);
+    char how[80];
+
+    if (sv->hurry || sv->fatal)
+        return;
+    describe_death(slot, status, how);
+    log_event(LOG_WARN, &who, "worker.died", "A worker was lost: the stage %s.", how);
+    if (!outside)
+        count_fault(sv, index, stage, how);
+    later_died(sv, slot, outside, how);
+}
+
 /* A worker that had no batch. */
 static void bury_without_batch(struct supervisor *sv, struct slot *slot, int status)
 {
@@ -526,6 +544,9 @@ void pool_bury(struct supervisor *sv, struct slot *slot)
         if (!sv->hurry && !sv->fatal)
             blame(sv, slot, status);
         put_back(sv, slot);
+        supervisor_flush(sv);
+    } else if (slot->state == SLOT_SETTLING) {
+        bury_settling(sv, slot, status);
         supervisor_flush(sv);
     } else if (slot->state != SLOT_CLOSING) {
         bury_without_batch(sv, slot, status);

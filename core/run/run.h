@@ -108,6 +108,8 @@ struct run_options {
 struct run_summary {
     struct ledger_counts counts; /* of what this run touched */
     unsigned long long batches, known_batches;
+    unsigned long long later;   /* batches that are DONEPROCESSING now */
+    unsigned long long settled; /* of `batches`: those that were so when it began */
     double seconds;
     int signal; /* that stopped it, or 0 */
 };

@@ -423,6 +423,7 @@ static void feed(struct supervisor *sv)
         if (!sv->fatal)
             pool_spawn(sv, true);
         while (is_feeding(sv)) {
+            later_step(sv, false);
             turn(sv, commit_in_time(sv));
             pool_check_timeouts(sv);
             if (sv->hurry)
@@ -446,13 +447,27 @@ static void work(struct supervisor *sv)
 {
     while (has_work(sv)) {
         answer_waiting(sv);
-        answer_parked(sv); /* first: one that need not wait is no reason for another worker */
+        answer_parked(sv);     /* first: one that need not wait is no reason for another worker */
+        later_step(sv, false); /* before an idle one has the next batch */
         give_work(sv);
         if (!has_work(sv))
             break;
         turn(sv, commit_in_time(sv));
         pool_check_timeouts(sv);
         show_progress(sv);
+    }
+    supervisor_commit(sv);
+}
+
+/* No batch is left but those that wait for what stages do later. */
+static void settle(struct supervisor *sv)
+{
+    while (later_is_left(sv)) {
+        later_step(sv, true);
+        if (!sv->slots && !stopping(sv))
+            pool_spawn(sv, false);
+        turn(sv, commit_in_time(sv));
+        pool_check_timeouts(sv);
     }
     supervisor_commit(sv);
 }
@@ -490,6 +505,7 @@ static int prepare(struct supervisor *sv)
         ledger_commit(sv->ledger, sv->err))
         return -1;
     away_load(sv);
+    later_load(sv);
     done_left_over(sv);
     return sv->fatal ? -1 : 0;
 }
@@ -524,14 +540,19 @@ static int exit_status(const struct supervisor *sv)
 
 static void sum_up(struct supervisor *sv, struct run_summary *summary, int64_t began)
 {
+    uint64_t later = 0, own = 0;
     struct err ignored;
 
     summary->batches = sv->batches;
     summary->known_batches = sv->known;
     summary->signal = sv->signal;
     summary->seconds = (double)(supervisor_clock() - began) / 1000.0;
-    if (ledger_totals(sv->ledger, true, &summary->counts, sv->fatal ? &ignored : sv->err))
+    if (ledger_totals(sv->ledger, true, &summary->counts, sv->fatal ? &ignored : sv->err) ||
+        ledger_waiting(sv->ledger, false, &later, sv->fatal ? &ignored : sv->err) ||
+        ledger_waiting(sv->ledger, true, &own, sv->fatal ? &ignored : sv->err))
         supervisor_broke(sv);
+    summary->later = later;
+    summary->settled = sv->left_later + own - later;
 }
 
 int run_pipeline(const struct run_options *options, struct ledger *ledger,
@@ -560,8 +581,12 @@ int run_pipeline(const struct run_options *options, struct ledger *ledger,
         if (!stopping(&sv)) {
             if (ledger_batches(ledger, false, add_waiting, &sv, err))
                 supervisor_broke(&sv);
-            work(&sv);
+            do { /* an image that was released while its batch waited is work again */
+                work(&sv);
+                settle(&sv);
+            } while (!stopping(&sv) && !sv.queue_empty);
         }
+        settle(&sv); /* one that was stopped is let out of settle() */
         say_goodbye(&sv);
         sum_up(&sv, ret_summary, began);
         status = exit_status(&sv);

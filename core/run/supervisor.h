@@ -22,10 +22,12 @@
 #define SUPERVISOR_MAX_KILLS 5
 /* How many workers in a row one stage may take down before the run stops with its name. */
 #define SUPERVISOR_MAX_FAULTS 10
+/* Between two calls of settle() of one stage, while there is other work. */
+#define SUPERVISOR_SETTLE_MS 3000
 /* Time for close() of the stages of one worker. */
 #define SUPERVISOR_CLOSE_MS 10000
 
-enum slot_state { SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_PARKED, SLOT_CLOSING };
+enum slot_state { SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_PARKED, SLOT_SETTLING, SLOT_CLOSING };
 
 /* Is an image the first with its new UID?  Kept while an earlier batch has the answer in hand. */
 struct question {
@@ -43,13 +45,16 @@ struct slot {
     char *page_path; /* its file in the scratch folder */
     enum slot_state state;
     bool source;
-    bool timed_out; /* we killed it: stage_timeout */
-    bool hung_up;   /* we killed it: it closed its socket and went on */
-    int64_t heard;  /* CLOCK_BOOTTIME ms: the last word from it, or to it */
-    bool leaving;   /* it ends after its batch: worker_memory */
-    bool stolen;    /* another batch has an image of its batch: do it again */
-    bool asks;      /* its worker waits for an answer before it hands out an image */
-    bool probes;    /* the one that may try whether a service is back */
+    bool timed_out;  /* we killed it: stage_timeout */
+    bool hung_up;    /* we killed it: it closed its socket and went on */
+    int64_t heard;   /* CLOCK_BOOTTIME ms: the last word from it, or to it */
+    bool leaving;    /* it ends after its batch: worker_memory */
+    bool stolen;     /* another batch has an image of its batch: do it again */
+    bool asks;       /* its worker waits for an answer before it hands out an image */
+    bool probes;     /* the one that may try whether a service is back */
+    bool compares;   /* it is `sendit reconcile`'s */
+    bool last_call;  /* SLOT_SETTLING: the stage was told to settle all */
+    int64_t settles; /* SLOT_SETTLING: whose settle() it is in, by index in the plan */
     bool has_batch;
     unsigned long long passed; /* images of its batch, counted in `done` */
     uint64_t finishing;        /* stages whose finish() of its batch began, by index in the plan */
@@ -84,6 +89,16 @@ struct away {
     struct run_away what;
 };
 
+/* A stage for which batches may wait. */
+struct later {
+    bool waits, waited;      /* they do, and did when that was looked at before */
+    bool said;               /* that its service is away */
+    int64_t since;           /* monotonic ms of the first RETRY in a row, 0: none */
+    int64_t until;           /* settle() is not called before */
+    unsigned tries;          /* since `since` */
+    unsigned crashes, kills; /* of its worker in settle(), in a row */
+};
+
 struct supervisor {
     const struct run_options *options;
     struct ledger *ledger;
@@ -107,7 +122,9 @@ struct supervisor {
     unsigned faults;     /* how many in a row */
     struct room room;
     struct away away;
-    char *key_path; /* of the site key, or NULL */
+    struct later later[PLAN_MAX_STAGES]; /* by index in the plan */
+    uint64_t left_later;                 /* batches in DONEPROCESSING when the run began */
+    char *key_path;                      /* of the site key, or NULL */
     struct identity_key key;
     char *scratch, *filters;
     unsigned long long found, done, total, batches, known, errors;
@@ -150,6 +167,8 @@ void answer_facts(struct supervisor *sv, struct slot *slot, const char *item);
 void answer_parked(struct supervisor *sv);
 /* Give locks that are free, and answers that are known, to those that wait. */
 void answer_waiting(struct supervisor *sv);
+/* Answer a question with a number. */
+void answer_result(struct slot *slot, int64_t result);
 /* The end of a batch in the ledger, its event, what becomes of its files. */
 void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped);
 /* The same of one in DONEPROCESSING, if everybody has settled it. */
@@ -172,6 +191,22 @@ bool away_may_wait(struct supervisor *sv, const struct slot *slot, const struct 
                    const char *stage);
 /* The batch got past the stage, if it was the probe. */
 void away_is_over(struct supervisor *sv, struct slot *slot);
+
+/* The pause before try number `tries`, from 1: full jitter up to a bound that doubles. */
+int64_t away_pause(unsigned tries);
+
+/* later.c: say for which stages batches wait that cannot settle them. */
+void later_load(struct supervisor *sv);
+/* A batch came to wait. */
+void later_waits(struct supervisor *sv);
+/* Have idle workers settle what is due; `last`: nothing else is left to do. */
+void later_step(struct supervisor *sv, bool last);
+/* Is a worker in settle(), or could one be? */
+bool later_is_left(const struct supervisor *sv);
+/* What a worker said that is in settle(). */
+void later_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg);
+/* The worker that was in settle() is gone; `how` in words. */
+void later_died(struct supervisor *sv, const struct slot *slot, bool outside, const char *how);
 
 /* done.c: carry out `when_done` of a closed batch. */
 void done_carry_out(struct supervisor *sv, const char *batch);

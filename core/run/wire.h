@@ -22,6 +22,7 @@
 enum wire_type {
     WIRE_SETUP = 1,    /* S->W: role, pipeline, overrides, folders, digests, key */
     WIRE_BATCH,        /* S->W: a batch to do, its facts */
+    WIRE_SETTLE,       /* S->W: call settle() of this stage; is it the last call? */
     WIRE_ANSWER,       /* S->W: result, then what the question asked for */
     WIRE_READY,        /* W->S: the plan is the supervisor's; give me work */
     WIRE_BROKEN,       /* W->S: no work is possible: status, sentence */
@@ -34,6 +35,11 @@ enum wire_type {
     WIRE_SYNC,         /* Q: may the batch finish?  All that was told is durable then */
     WIRE_FINISHING,    /* W->S: finish() of this stage, which has settle(), is about to be called */
     WIRE_FINISHED,     /* Q: the stages have finished; which of them said LATER */
+    WIRE_SETTLED,      /* W->S: what settle() says of a batch */
+    WIRE_SETTLE_END,   /* Q: it has returned: verdict, code, text, when to try again */
+    WIRE_DIFFERS,      /* W->S: what compare() found */
+    WIRE_COUNTED,      /* W->S: how many it compared */
+    WIRE_COMPARED,     /* Q: it has returned: index of the stage, -1 when all have, verdict, ... */
     WIRE_STOPPED,      /* Q: a stage stopped the batch: stage, code, text */
     WIRE_GAVE_UP,      /* Q: put the batch back: stage, code, text */
     WIRE_FACT,         /* W->S */
@@ -55,6 +61,9 @@ enum wire_type {
     WIRE_FEED_FORGET,
     WIRE_FED /* Q: the source has no more: verdict, code, text */
 };
+
+/* What a worker is for. */
+enum wire_role { WIRE_WORKS, WIRE_FEEDS, WIRE_COMPARES };
 
 /* The supervisor's end never waits: what does not fit into the socket stays in `out` until
  * wire_flush().  The worker's end waits, and gathers what it tells until it asks something. */

@@ -139,19 +139,28 @@ static void settled(struct worker *worker)
 
 /* ---- opening ---- */
 
+sendit_verdict worker_try_open(struct worker *worker, struct worker_stage *stage,
+                               struct sendit_why *ret_why)
+{
+    sendit_verdict verdict;
+
+    if (stage->open)
+        return SENDIT_PASS;
+    worker_enter(worker, stage, PAGE_OPEN);
+    verdict = stage->plan->plugin->open(&stage->host.host, &stage->self, ret_why);
+    worker_leave(worker, stage);
+    stage->open = verdict == SENDIT_PASS;
+    return host_judge(&stage->host, verdict, ret_why);
+}
+
 enum worker_answer worker_open(struct worker *worker, struct worker_stage *stage,
                                struct worker_end *ret_end)
 {
     while (!stage->open) {
         struct sendit_why why = {0};
+        sendit_verdict verdict = worker_try_open(worker, stage, &why);
         enum worker_answer answer;
-        sendit_verdict verdict;
 
-        worker_enter(worker, stage, PAGE_OPEN);
-        verdict = stage->plan->plugin->open(&stage->host.host, &stage->self, &why);
-        worker_leave(worker, stage);
-        stage->open = verdict == SENDIT_PASS;
-        verdict = host_judge(&stage->host, verdict, &why);
         if (verdict == SENDIT_PASS)
             break;
         if (verdict != SENDIT_RETRY) {
@@ -536,7 +545,7 @@ struct setup {
     char *copy; /* the whole payload; strings point into it */
     const char **sets, **folders, **plugins;
     const char *digest, *key, *fingerprint, *scratch, *filters;
-    bool source;
+    int role; /* enum wire_role */
 };
 
 static const char **strings(struct wire_msg *msg, size_t *ret_n)
@@ -568,7 +577,7 @@ static int read_setup(struct worker *worker, struct setup *setup)
     memcpy(setup->copy, msg.at, len);
     msg.at = setup->copy;
     msg.end = setup->copy + len;
-    setup->source = wire_u64(&msg) != 0;
+    setup->role = (int)wire_i64(&msg);
     log_init((enum log_level)wire_u64(&msg));
     plan->path = wire_str(&msg);
     plan->text = wire_bytes(&msg, &plan->text_len);
@@ -688,17 +697,27 @@ static int tell_broken(struct worker *worker, const struct err *err)
     return wire_send(&worker->wire) || wire_flush(&worker->wire) ? -1 : 0;
 }
 
-static int serve(struct worker *worker, bool source)
+/* One thing to do; -1 if the supervisor is gone or said what no supervisor of ours says. */
+static int serve_one(struct worker *worker, struct wire_msg *msg)
+{
+    if (msg->type == WIRE_BATCH)
+        return run_batch(worker, msg);
+    return msg->type == WIRE_SETTLE ? between_settle(worker, msg) : -1;
+}
+
+static int serve(struct worker *worker, int role)
 {
     struct wire_msg msg;
 
     wire_begin(&worker->wire, WIRE_READY);
     if (wire_send(&worker->wire) || wire_flush(&worker->wire))
         return -1;
-    if (source)
+    if (role == WIRE_FEEDS)
         return source_run(worker);
+    if (role == WIRE_COMPARES)
+        return between_compare(worker);
     while (!worker->is_full && !wire_wait(&worker->wire, &msg))
-        if (msg.type != WIRE_BATCH || run_batch(worker, &msg))
+        if (serve_one(worker, &msg))
             return -1;
     return 0; /* the supervisor closed its end: no more work */
 }
@@ -730,7 +749,7 @@ int run_worker(void)
         goto out;
     }
     confine(&worker);
-    result = serve(&worker, setup.source) ? 1 : 0;
+    result = serve(&worker, setup.role) ? 1 : 0;
 out:
     worker_fini(&worker);
     setup_fini(&setup);

@@ -89,6 +89,9 @@ enum worker_answer worker_pause(struct worker *worker, const char *stage,
                                 const struct sendit_why *why, struct worker_end *ret_end);
 int64_t worker_clock(void); /* CLOCK_BOOTTIME in ms */
 
+/* open() once, if there is no instance yet. */
+sendit_verdict worker_try_open(struct worker *worker, struct worker_stage *stage,
+                               struct sendit_why *ret_why);
 /* Make the stage's instance if there is none yet. */
 enum worker_answer worker_open(struct worker *worker, struct worker_stage *stage,
                                struct worker_end *ret_end);
@@ -99,5 +102,10 @@ enum worker_answer chain_take(struct worker *worker, const struct work_item *ite
 
 /* source.c: let the source produce until it has no more. */
 int source_run(struct worker *worker);
+
+/* between.c: call settle() of the stage that the message names; -1 if the supervisor is gone. */
+int between_settle(struct worker *worker, struct wire_msg *msg);
+/* compare() of each stage that has one. */
+int between_compare(struct worker *worker);
 
 #endif

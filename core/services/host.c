@@ -215,7 +215,7 @@ void host_leave(struct host *host)
     atomic_store(&host->in_callback, false);
     if (host->locked && link && link->store_lock)
         (void)link->store_lock(link->ctx, host->stage->id, NULL); /* a dead peer holds no lock */
-    host->locked = false;
+    host->locked = host->settles = host->compares = false;
     http_leave(host);
     table_free_memory(host);
     ids_trim(host->env, HOST_MAX_CACHED / 2);

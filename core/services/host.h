@@ -61,6 +61,12 @@ struct host_link {
                     const char *event, const char *text);
     sendit_result (*hold)(void *ctx, const char *item, sendit_verdict verdict, const char *stage,
                           const char *code, const char *text);
+    /* Of settle() and compare(); `code` "" with PASS. */
+    sendit_result (*settled)(void *ctx, const char *stage, const char *batch,
+                             sendit_verdict verdict, const char *code, const char *text);
+    sendit_result (*differs)(void *ctx, const char *stage, const char *code, const char *subject,
+                             const char *text);
+    sendit_result (*counted)(void *ctx, const char *stage, const char *what, uint64_t n);
     int (*canceled)(void *ctx);
     int64_t (*now_ms)(void *ctx);
 };
@@ -78,6 +84,7 @@ struct host_env {
     bool has_children;              /* that a stage left behind: noticed once */
     bool batch_open;                /* between begin() and the return of finish() or abandon() */
     bool abandoning;                /* in abandon(): what is in flight is not waited for */
+    bool comparing;                 /* in compare(): nothing is changed */
     struct http_pool *http;         /* connections; made by the first request */
     uint32_t http_stall_s;          /* 0: HTTP_STALL_S; tests do not wait that long */
     struct dicom *dicom;            /* that has the kept files; NULL in check() */
@@ -117,6 +124,7 @@ struct host {
     struct sendit_deid_plan *deid; /* what the stage compiled */
     uint64_t lost;                 /* labels that it does not grant with these recipes */
     bool locked;                   /* the lock of the store is its */
+    bool settles, compares;        /* it is in settle(), or compare() */
     char uid[IDENTITY_UID];        /* what host_uid() returned, if it is not in env->uids */
 };
 
@@ -139,8 +147,11 @@ sendit_verdict host_judge_settle(const struct host *host, sendit_verdict verdict
                                  struct sendit_why *why);
 sendit_verdict host_judge_item(const struct host *host, const struct dicom_object *object,
                                sendit_verdict verdict, struct sendit_why *why);
-/* Before the host_leave() of finish() and abandon(), and before close(): requests in flight are
- * cancelled, their `done` called. */
+/* What settle() and compare() are handed, made behind host_enter(); good until host_leave(). */
+struct sendit_settle host_settle_table(struct host *host, bool last);
+struct sendit_compare host_compare_table(struct host *host);
+/* Before the host_leave() of finish(), abandon(), settle() and compare(), and before close():
+ * requests in flight are cancelled, their `done` called. */
 void host_cancel(struct host *host);
 /* When finish() or abandon() has returned: spool files go, and what the batch has cached.  Kept
  * files are core/dicom's: dicom_drop_all(). */

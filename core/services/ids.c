@@ -110,6 +110,8 @@ static sendit_result make_pseudonym(struct host *host, const char *domain, const
         return table_text(host, known, ret_pseudonym);
     if (identity_pseudonym(host->env->key, domain, original, made))
         return SENDIT_ENOMEM;
+    if (host->env->comparing)
+        return table_text(host, made, ret_pseudonym);
     r = note(host, domain, original, made);
     if (r == SENDIT_OK && cache->n < HOST_MAX_CACHED && map_put(cache, key, made))
         r = SENDIT_ENOMEM;
@@ -154,8 +156,8 @@ sendit_result host_uid(void *ctx_host, const char *original, const char **ret_ui
     if (identity_uid(host->env->key, original, host->uid))
         return SENDIT_ECORRUPT;
     *ret_uid = host->uid;
-    if (!strcmp(host->uid, original))
-        return SENDIT_OK; /* of the standard */
+    if (!strcmp(host->uid, original) || host->env->comparing)
+        return SENDIT_OK; /* of the standard, or not to be kept */
     if (!link || !link->crosswalk_note)
         return SENDIT_EIO;
     r = link->crosswalk_note(link->ctx, UID_DOMAIN, original, host->uid);
@@ -264,6 +266,8 @@ static sendit_result assign(const struct sendit_host *handle, const char *domain
                             NULL);
     if (strlen(proposed) > HOST_MAX_ORIGINAL)
         return SENDIT_ECORRUPT;
+    if (host->env->comparing)
+        return SENDIT_EDENIED;
     link = host->env->link;
     if (!link || !link->crosswalk_put)
         return SENDIT_EIO;

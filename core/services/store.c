@@ -59,6 +59,8 @@ static sendit_result put(const struct sendit_host *handle, const char *key, cons
         return SENDIT_EINVAL;
     if (!is_key(key) || (value && length > HOST_MAX_VALUE))
         return bad_call(host, "put");
+    if (host->env->comparing)
+        return SENDIT_EDENIED;
     link = host->env->link;
     if (!link || !link->store_put)
         return SENDIT_EIO;
@@ -120,6 +122,8 @@ static sendit_result append(const struct sendit_host *handle, const char *event,
         return SENDIT_EINVAL;
     if (!event || !table_is_word(event) || !json || strlen(json) > HOST_MAX_AUDIT || !is_json(json))
         return bad_call(host, "append");
+    if (host->env->comparing)
+        return SENDIT_EDENIED;
     link = host->env->link;
     if (!link || !link->audit)
         return SENDIT_EIO;

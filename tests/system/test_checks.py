@@ -99,8 +99,8 @@ class Headers(unittest.TestCase):
         self.assertEqual(self.run_check("abi"), (0, ""))
 
     def test_abi_changes_are_seen(self):
-        self.break_abi("stage.h", "    SENDIT_RETRY = 4 ", "    SENDIT_RETRY = 5 ",
-                       "VALUE(SENDIT_RETRY, 5)")
+        self.break_abi("stage.h", "    SENDIT_RETRY = 4,", "    SENDIT_RETRY = 6,",
+                       "VALUE(SENDIT_RETRY, 6)")
         self.break_abi("stage.h", "    uint32_t magic, abi, size", "    uint32_t abi, magic, size",
                        "AT(sendit_plugin, magic, 4)")
         self.break_abi("stage.h", "    char text[220]; ", "    char text[224]; ",
