@@ -174,6 +174,15 @@ void digests_add(struct digests *, const void *data, size_t n);
 void digests_end(struct digests *, struct media *); /* frees */
 
 /* google_bigquery.c */
+void dataset_get(struct call *);
+void dataset_insert(struct call *);
+void table_get(struct call *);
+void table_insert(struct call *);
+void table_patch(struct call *);
+void table_delete(struct call *);
+void table_list(struct call *);
+void bigquery_replay(const char *what, json_t *);
+/* google_jobs.c */
 int bigquery_starts(struct call *, const char *project, json_t *job);
 void bigquery_commit(struct call *, const char *project, const json_t *job, const struct media *);
 

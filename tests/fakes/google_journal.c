@@ -26,6 +26,8 @@ static void replay(const char *what, json_t *value)
         storage_replay(what, value);
     else if (!strncmp(what, "session", 7))
         upload_replay(what, value);
+    else
+        bigquery_replay(what, value);
 }
 
 static int read_journal(const char *path)

@@ -16,7 +16,7 @@
  * discard=1           the bytes of objects are not kept, nor is their MD5 told
  */
 #include "fake_server.h"
-#include "google.h"
+#include "google_bigquery.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -33,6 +33,8 @@
 struct google google = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 #define STORAGE "/storage/v1/b/*"
+#define BIGQUERY "/bigquery/v2/projects/*"
+#define TABLES BIGQUERY "/datasets/*/tables"
 static const struct route routes[] = {
     {"GET", STORAGE, "storage", "storage.buckets.get", NULL, bucket_get},
     {"GET", STORAGE "/o", "storage", "storage.objects.list", NULL, object_list},
@@ -48,6 +50,27 @@ static const struct route routes[] = {
     {"POST", "/resumable/upload" STORAGE "/o", "storage", "storage.objects.insert", upload_begin,
      upload_answer},
     {"PUT", "/resumable/upload" STORAGE "/o", "storage", "storage.objects.insert", upload_begin,
+     upload_answer},
+    {"GET", BIGQUERY "/datasets/*", "bigquery", "bigquery.datasets.get", NULL, dataset_get},
+    {"POST", BIGQUERY "/datasets", "bigquery", "bigquery.datasets.insert", NULL, dataset_insert},
+    {"GET", TABLES, "bigquery", "bigquery.tables.list", NULL, table_list},
+    {"POST", TABLES, "bigquery", "bigquery.tables.insert", NULL, table_insert},
+    {"GET", TABLES "/*", "bigquery", "bigquery.tables.get", NULL, table_get},
+    {"PATCH", TABLES "/*", "bigquery", "bigquery.tables.patch", NULL, table_patch},
+    {"DELETE", TABLES "/*", "bigquery", "bigquery.tables.delete", NULL, table_delete},
+    {"GET", TABLES "/*/data", "bigquery", "bigquery.tabledata.list", NULL, rows_list},
+    {"POST", TABLES "/*/insertAll", "bigquery", "bigquery.tabledata.insertAll", NULL, rows_insert},
+    {"GET", BIGQUERY "/jobs/*", "bigquery", "bigquery.jobs.get", NULL, job_get},
+    {"POST", BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", NULL, job_insert},
+    {"POST", "/upload" BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", upload_begin,
+     upload_answer},
+    {"PUT", "/upload" BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", upload_begin,
+     upload_answer},
+    {"DELETE", "/upload" BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", upload_begin,
+     upload_answer},
+    {"POST", "/resumable/upload" BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", upload_begin,
+     upload_answer},
+    {"PUT", "/resumable/upload" BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", upload_begin,
      upload_answer},
     {"POST", "/token", "token", "oauth2.token", NULL, token_post},
     {"GET", "/computeMetadata/v1/**", "metadata", "metadata.get", NULL, metadata_get},

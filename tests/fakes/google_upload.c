@@ -35,6 +35,7 @@ struct session {
     int fd;
     unsigned epoch; /* of the connection that may append */
     struct digests digests;
+    int discard; /* its bytes are not kept */
 };
 
 static struct session *sessions;
@@ -107,7 +108,7 @@ static void session_cut(struct session *session, uint64_t n)
 
     EVP_MD_CTX_free(session->digests.md5);
     digests_start(&session->digests);
-    if (google.discard)
+    if (session->discard)
         n = 0;
     if (ftruncate(session->fd, (off_t)n))
         abort();
@@ -139,6 +140,8 @@ static struct session *session_new(const char *id, json_t *start)
     snprintf(session->id, sizeof(session->id), "%s", id);
     snprintf(session->file, sizeof(session->file), "session-%s", id);
     session->start = json_incref(start);
+    session->discard =
+        google.discard && !strcmp(json_string_value(json_object_get(start, "part")), "storage");
     session->total = json_integer_value(json_object_get(start, "total"));
     session->fd = -1;
     pthread_mutex_init(&session->lock, NULL);
@@ -167,7 +170,7 @@ static void session_end(struct session *session, enum state state, json_t *resul
     if (session->fd >= 0)
         close(session->fd);
     session->fd = -1;
-    if (state == DEAD || google.discard) {
+    if (state == DEAD || session->discard) {
         char path[4096];
 
         unlink(data_path(path, session->file));
@@ -407,7 +410,7 @@ int upload_append(struct call *call, const char *data, size_t n)
     /* Another connection has taken it over, or it has ended. */
     if (session->epoch != call->epoch || session->fd < 0)
         bad = -1;
-    else if (!google.discard && pwrite(session->fd, data, n, (off_t)session->have) != (ssize_t)n)
+    else if (!session->discard && pwrite(session->fd, data, n, (off_t)session->have) != (ssize_t)n)
         abort();
     if (!bad) {
         digests_add(&session->digests, data, n);
@@ -448,8 +451,8 @@ static void finish(struct call *call, struct session *session)
     const char *type = json_string_value(json_object_get(start, "type"));
     char path[4096];
 
-    snprintf(media.file, sizeof(media.file), "%s", google.discard ? "" : session->file);
-    media.path = google.discard ? NULL : data_path(path, session->file);
+    snprintf(media.file, sizeof(media.file), "%s", session->discard ? "" : session->file);
+    media.path = session->discard ? NULL : data_path(path, session->file);
     if (!type)
         type = call_header(call, "Content-Type");
     snprintf(media.type, sizeof(media.type), "%s", type ? type : "");
@@ -585,7 +588,7 @@ static int open_spool(struct call *call)
 {
     char path[4096], file[64];
 
-    if (google.discard) {
+    if (google.discard && !strcmp(call->route->part, "storage")) {
         call->spool = memfd_create("upload", MFD_CLOEXEC);
         return call->spool < 0 ? -1 : 0;
     }

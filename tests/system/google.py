@@ -9,6 +9,7 @@ kill and start again, what it was asked, and what it holds.
             credentials = self.credentials(fake)         # "file:..." of a service_account
             ... config: endpoint=fake.origin, token_url=fake.token_url, ca_file=self.ca ...
             fake.objects("b")                            # {name: resource}; fake.read("b", name)
+            fake.rows("irb", "instances")                # a dict for each row, of values
             fake.asked(op="storage.multipart")           # its log, a dict a request
             fake.kill(); fake.start()                    # what it acknowledged is still there
             self.assert_discovery(fake)                  # both directions, by the discovery documents
@@ -26,13 +27,17 @@ The script is a JSON object, `fake.script`, written by fake.write() (fault() and
     clock_offset   seconds that Google's clock is ahead
     delay_ms       for every request        page_size   of lists      seed   of "N%"
     session_seconds   that a resumable session lives
+    job_polls      a load job is DONE when it was looked at so often (1; 0: at once), or
+    job_ms         so long after it was sent (2000), whichever comes first
+    loads_a_day    load jobs that a table takes (1500)      insert_id_seconds   of insertAll (60)
     faults         [{"on", "fault", "when", "path", ...}]: the first that fits and is due
 
 `on` is a pattern for the operation (`op` in the log) or the method's id in the discovery document:
 storage.buckets.get, storage.objects.{get,download,list,delete}, storage.{media,multipart},
 storage.resumable.{start,put,query,cancel} (these five have the id storage.objects.insert),
-oauth2.token, metadata.get, bigquery.multipart, bigquery.resumable.*, bigquery.datasets.{get,insert},
-bigquery.tables.{get,insert,patch,list}, bigquery.jobs.get, bigquery.tabledata.{insertAll,list}.
+oauth2.token, metadata.get, bigquery.multipart, bigquery.resumable.* (id bigquery.jobs.insert),
+bigquery.jobs.get, bigquery.datasets.{get,insert}, bigquery.tables.{get,insert,patch,list,delete},
+bigquery.tabledata.{insertAll,list}.
 `when` counts the requests that `on` and `path` fit, from the last write() on: "3", "2-", "2-4",
 "5%" of them.  `fault` may be a list, of which one is taken by chance.  Faults:
 
@@ -55,9 +60,12 @@ bigquery.tables.{get,insert,patch,list}, bigquery.jobs.get, bigquery.tabledata.{
     keep           a session keeps only `bytes` of what it has, says 308
     no_range       as keep, and says 308 without Range (bytes: 0)
     expire_tokens  all tokens are bad from now on
+    job_error      a load job that is sent ends with errorResult of `reason` and `message`
+    insert_errors  insertAll: `rows` (indexes) are bad
     no_flavor      the metadata server's answer has no Metadata-Flavor
 
-Google's own retry tests work, too: POST /retry_test, then the header x-retry-test-id.
+A rule for load jobs may have `polls`, whatever its fault ("" for none).  A view is checked, not
+evaluated.  Google's own retry tests work, too: POST /retry_test, then the header x-retry-test-id.
 """
 import collections
 import http.client
@@ -264,6 +272,52 @@ class Google:
         return self.ask("DELETE", "/storage/v1/b/%s/o/%s" % (
             bucket, urllib.parse.quote(name, safe=""))).status
 
+    # ---- BigQuery ----
+
+    def table(self, dataset, table, project=PROJECT):
+        """Its resource, or None."""
+        answer = self.ask("GET", "/bigquery/v2/projects/%s/datasets/%s/tables/%s" % (
+            project, dataset, table))
+        return json.loads(answer.body) if answer.status == 200 else None
+
+    def rows(self, dataset, table, project=PROJECT):
+        """Values are texts as tabledata.list has them, but those of JSON columns, of RECORDs (dicts)
+        and of repeated fields (lists); NULL is None."""
+        fields = self.table(dataset, table, project)["schema"]["fields"]
+        found, token = [], ""
+        while True:
+            page = self.get("/bigquery/v2/projects/%s/datasets/%s/tables/%s/data%s" % (
+                project, dataset, table, "?pageToken=" + token if token else ""))
+            found += [read_row(fields, row) for row in page.get("rows", [])]
+            token = page.get("pageToken")
+            if not token:
+                return found
+
+    def make_dataset(self, dataset, location="US", project=PROJECT):
+        return self.post("/bigquery/v2/projects/%s/datasets" % project, {
+            "datasetReference": {"projectId": project, "datasetId": dataset},
+            "location": location})
+
+    def make_table(self, dataset, table, fields, project=PROJECT, **more):
+        """`fields` as the schema has them, or {"name": "TYPE"}."""
+        if isinstance(fields, dict):
+            fields = [{"name": name, "type": kind} for name, kind in fields.items()]
+        return self.post("/bigquery/v2/projects/%s/datasets/%s/tables" % (project, dataset), dict({
+            "tableReference": {"projectId": project, "datasetId": dataset, "tableId": table},
+            "schema": {"fields": fields}}, **more))
+
+    def drop_table(self, dataset, table, project=PROJECT):
+        return self.ask("DELETE", "/bigquery/v2/projects/%s/datasets/%s/tables/%s" % (
+            project, dataset, table)).status
+
+    def post(self, path, body):
+        answer = self.ask("POST", path, body)
+        if answer.status != 200:
+            raise AssertionError(answer)
+        return json.loads(answer.body)
+
+    # ---- what it was asked ----
+
     def asked(self, **same):
         """The log, but for what the tests asked themselves: dicts of n, at_ms, part, op, id, method,
         path, query, body, length, status, fault, what, answer, headers.  Those that have the
@@ -288,6 +342,20 @@ class Google:
             for line in self.asked(part=part):
                 said += check(document, methods, line)
         return said
+
+
+def read_row(fields, row):
+    return {field["name"]: read_value(field, cell["v"]) for field, cell in zip(fields, row["f"])}
+
+
+def read_value(field, value):
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return [read_value(field, one["v"]) for one in value]
+    if field["type"] == "RECORD":
+        return read_row(field["fields"], value)
+    return json.loads(value) if field["type"] == "JSON" else value
 
 
 def validator():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fake Google itself: what Google refuses is refused, and what it acknowledged is there."""
 import base64
+import gzip
 import hashlib
 import http.client
 import json
@@ -616,6 +617,342 @@ class Faults(Case):
         self.assertTrue(json.loads(self.fake.ask("GET", "/retry_test/" + name).body)["completed"])
         self.assertEqual(self.fake.ask("DELETE", "/retry_test/" + name).status, 200)
         self.assertEqual(self.fake.ask("GET", "/retry_test/" + name).status, 404)
+
+
+FIELDS = [{"name": "id", "type": "STRING", "mode": "REQUIRED"},
+          {"name": "n", "type": "INT64"}, {"name": "f", "type": "FLOAT"},
+          {"name": "ok", "type": "BOOL"}, {"name": "day", "type": "DATE"},
+          {"name": "at", "type": "TIMESTAMP"}, {"name": "header", "type": "JSON"},
+          {"name": "tags", "type": "STRING", "mode": "REPEATED"},
+          {"name": "one", "type": "RECORD", "fields": [{"name": "x", "type": "STRING"}]},
+          {"name": "short", "type": "STRING", "maxLength": "3"}, {"name": "time", "type": "TIME"},
+          {"name": "raw", "type": "BYTES"}]
+BIGQUERY = "/bigquery/v2/projects/my-project"
+
+
+class Tables(Case):
+    def setUp(self):
+        super().setUp()
+        self.fake.make_dataset("irb")
+        self.place = BIGQUERY + "/datasets/irb/tables"
+
+    def bad(self, path, body, status=400, method="POST"):
+        with self.subTest(body):
+            self.assertEqual(self.fake.ask(method, path, body).status, status)
+
+    def test_datasets(self):
+        answer = self.fake.get(BIGQUERY + "/datasets/irb")
+        self.assertEqual([answer["id"], answer["location"]], ["my-project:irb", "US"])
+        path = BIGQUERY + "/datasets"
+        for name in ("irb", ):
+            self.bad(path, {"datasetReference": {"datasetId": name}}, 409)
+        for name in ("", "a-b", "a b", "é", "n" * 1025):
+            self.bad(path, {"datasetReference": {"datasetId": name}})
+        self.bad(path, {"datasetReference": {"datasetId": "x", "projectId": "other"}})
+        self.bad(path, {"datasetReference": {"datasetId": "x"}, "colour": "red"})
+        self.bad(path, {})
+        self.assertEqual(self.fake.ask("GET", path + "/none").status, 404)
+        self.assertEqual(self.fake.ask("GET", path.replace("my-", "your-") + "/irb").status, 400)
+
+    def table(self, fields=FIELDS, name="t", **more):
+        return dict({"tableReference": {"projectId": "my-project", "datasetId": "irb",
+                                        "tableId": name}, "schema": {"fields": fields}}, **more)
+
+    def test_tables(self):
+        made = self.fake.make_table("irb", "t", FIELDS, timePartitioning={
+            "type": "DAY", "field": "day"}, clustering={"fields": ["id", "n"]})
+        self.assertEqual(self.fake.table("irb", "t"), made)
+        self.assertEqual(made["schema"]["fields"][1]["type"], "INTEGER")
+        self.bad(self.place, self.table(), 409)
+        self.assertIsNone(self.fake.table("irb", "none"))
+        self.bad(self.place.replace("irb", "none"), self.table(), 404)
+        self.fake.restart()
+        self.assertEqual(self.fake.table("irb", "t"), made)
+        self.assertEqual(len(self.fake.get(self.place)["tables"]), 1)
+
+    def test_schemas_that_are_refused(self):
+        for field in ({"name": "1a", "type": "STRING"}, {"name": "a-b", "type": "STRING"},
+                      {"name": "a" * 301, "type": "STRING"}, {"name": "a", "type": "TEXT"},
+                      {"name": "a"}, {"type": "STRING"}, {"name": "a", "type": "RECORD"},
+                      {"name": "a", "type": "STRING", "fields": FIELDS},
+                      {"name": "a", "type": "STRING", "mode": "MAYBE"},
+                      {"name": "ID", "type": "STRING"},
+                      {"name": "a", "type": "STRING", "size": 3}):
+            self.bad(self.place, self.table(FIELDS + [field]))
+        self.bad(self.place, self.table([]))
+        for more in ({"timePartitioning": {"type": "DAY", "field": "id"}},
+                     {"timePartitioning": {"type": "WEEK", "field": "day"}},
+                     {"timePartitioning": {"type": "DAY", "field": "none"}},
+                     {"clustering": {"fields": ["header"]}}, {"clustering": {"fields": []}},
+                     {"clustering": {"fields": ["id", "n", "ok", "day", "at"]}}, {"numRows": "1"},
+                     {"partitioning": "DAY"}):
+            self.bad(self.place, self.table(**more))
+        other = self.table()
+        other["tableReference"]["datasetId"] = "other"
+        self.bad(self.place, other)
+
+    def test_views(self):
+        self.fake.make_table("irb", "t", FIELDS)
+        query = "SELECT * FROM `my-project.irb.%s`"
+        view = {"query": query % "t", "useLegacySql": False}
+        self.bad(self.place, self.table(name="v", view={"query": query % "t"}))
+        self.bad(self.place, self.table(name="v", view=dict(view, query="")))
+        self.bad(self.place, self.table(name="v", view=dict(view, query=query % "none")), 404)
+        body = self.table(name="v", view=view)
+        del body["schema"]
+        self.fake.post(self.place, body)
+        self.assertEqual(self.fake.table("irb", "v")["type"], "VIEW")
+        self.bad(self.place + "/v/insertAll", {"rows": [{"json": {"id": "1"}}]})
+
+    def test_patches(self):
+        self.fake.make_table("irb", "t", FIELDS)
+        path = self.place + "/t"
+
+        def patched(change):
+            fields = json.loads(json.dumps(FIELDS))
+            change(fields)
+            return {"schema": {"fields": fields}}
+
+        for change in (lambda f: f.pop(3), lambda f: f[1].update(type="STRING"),
+                       lambda f: f[1].update(name="m"), lambda f: f[1].update(mode="REQUIRED"),
+                       lambda f: f[1].update(mode="REPEATED"),
+                       lambda f: f.append({"name": "z", "type": "STRING", "mode": "REQUIRED"}),
+                       lambda f: f[8]["fields"][0].update(type="INTEGER")):
+            self.bad(path, patched(change), method="PATCH")
+        self.bad(path, {"clustering": {"fields": ["id"]}}, method="PATCH")
+        self.assertEqual(self.fake.ask("PATCH", path, patched(len), {"If-Match": "old"}).status,
+                         412)
+        for change in (lambda f: f.append({"name": "z", "type": "STRING"}),
+                       lambda f: f[0].update(mode="NULLABLE") or f.append(
+                           {"name": "z", "type": "STRING"})):
+            self.assertEqual(self.fake.ask("PATCH", path, patched(change)).status, 200)
+        self.fake.restart()
+        self.assertEqual(len(self.fake.table("irb", "t")["schema"]["fields"]), len(FIELDS) + 1)
+
+    def test_rows_one_by_one(self):
+        self.fake.make_table("irb", "t", FIELDS)
+        path = self.place + "/t/insertAll"
+
+        def insert(*rows, **more):
+            return self.fake.post(path, dict({"rows": [{"json": row} for row in rows]}, **more))
+
+        good = {"id": "1", "n": 5, "f": 1.5, "ok": True, "day": "2024-02-29", "header": "{\"a\":1}",
+                "at": "2024-02-29T23:59:59.25Z", "tags": ["a", "b"], "one": {"x": "y"}}
+        self.assertNotIn("insertErrors", insert(good))
+        row = self.fake.rows("irb", "t")[0]
+        self.assertEqual(row, {"id": "1", "n": "5", "f": "1.5", "ok": "true", "day": "2024-02-29",
+                               "at": "1709251199.250000", "header": {"a": 1}, "tags": ["a", "b"],
+                               "one": {"x": "y"}, "short": None, "time": None, "raw": None})
+        page = self.fake.get(self.place + "/t/data?selectedFields=n,one.x")
+        self.assertEqual(page["rows"], [{"f": [{"v": "5"}, {"v": {"f": [{"v": "y"}]}}]}])
+        # One bad row stops them all, but with skipInvalidRows.
+        errors = insert(good, {"id": "2", "n": "x"}, good)["insertErrors"]
+        self.assertEqual([(one["index"], one["errors"][0]["reason"]) for one in errors],
+                         [(0, "stopped"), (1, "invalid"), (2, "stopped")])
+        self.assertEqual(len(self.fake.rows("irb", "t")), 1)
+        errors = insert(good, {"n": 1}, good, skipInvalidRows=True)["insertErrors"]
+        self.assertEqual([one["index"] for one in errors], [1])
+        self.assertEqual(len(self.fake.rows("irb", "t")), 3)
+        self.assertNotIn("insertErrors", insert({"id": "3", "colour": 1}, ignoreUnknownValues=True))
+        self.fake.restart()
+        self.assertEqual(len(self.fake.rows("irb", "t")), 4)
+        for body in ({"rows": []}, {}, {"rows": [{"json": 1}]}, {"rows": [{"id": "1"}]},
+                     {"rows": [{"json": good}], "colour": 1},
+                     {"rows": [{"json": good, "insertId": "n" * 129}]},
+                     {"rows": [{"json": good}], "traceId": "n" * 37}):
+            self.bad(path, body)
+        self.assertEqual(self.fake.ask("POST", path, {"rows": [{"json": {
+            "id": "n" * (10 << 20)}}]}).status, 413)
+        for _ in range(2):
+            self.fake.post(path, {"rows": [{"json": good, "insertId": "same"}]})
+        self.assertEqual(len(self.fake.rows("irb", "t")), 5)
+
+    def test_rows_that_are_refused(self):
+        self.fake.make_table("irb", "t", FIELDS)
+        for row in ({"n": 1}, {"id": None}, {"id": 1}, {"id": ["1"]}, {"id": "1", "n": "x"},
+                    {"id": "1", "n": 1.5}, {"id": "1", "f": "x"}, {"id": "1", "ok": "yes"},
+                    {"id": "1", "day": "2023-02-29"}, {"id": "1", "day": "20230228"},
+                    {"id": "1", "at": "yesterday"}, {"id": "1", "at": "2024-01-01T25:00:00Z"},
+                    {"id": "1", "header": {"a": 1}}, {"id": "1", "header": "{"},
+                    {"id": "1", "tags": "a"}, {"id": "1", "tags": [None]}, {"id": "1", "tags": [1]},
+                    {"id": "1", "one": "x"}, {"id": "1", "one": {"y": "x"}}, {"id": "1", "x": 1},
+                    {"ID": "1"}, {"id": "1", "short": "long"}, {"id": "1", "time": "24:00:00"},
+                    {"id": "1", "raw": "a"}):
+            with self.subTest(row):
+                answer = self.fake.post(self.place + "/t/insertAll", {"rows": [{"json": row}]})
+                self.assertEqual(answer["insertErrors"][0]["errors"][0]["reason"], "invalid")
+        self.assertEqual(self.fake.rows("irb", "t"), [])
+
+
+class Jobs(Case):
+    def setUp(self):
+        super().setUp()
+        self.fake.make_dataset("irb")
+        self.fake.make_table("irb", "t", FIELDS)
+        self.fake.set(job_polls=1, job_ms=60000)
+
+    def job(self, name=None, table="t", dataset="irb", **load):
+        job = {"configuration": {"load": dict({
+            "destinationTable": {"projectId": "my-project", "datasetId": dataset,
+                                 "tableId": table},
+            "sourceFormat": "NEWLINE_DELIMITED_JSON", "writeDisposition": "WRITE_APPEND",
+            "createDisposition": "CREATE_NEVER"}, **load)}}
+        if name:
+            job["jobReference"] = {"projectId": "my-project", "jobId": name}
+        return job
+
+    def send(self, rows, job=None, token=google.ADMIN):
+        data = rows if isinstance(rows, bytes) else "".join(
+            json.dumps(row) + "\n" for row in rows).encode()
+        body = (b"--b0\r\nContent-Type: application/json\r\n\r\n" +
+                json.dumps(self.job() if job is None else job).encode() +
+                b"\r\n--b0\r\nContent-Type: application/octet-stream\r\n\r\n" + data +
+                b"\r\n--b0--\r\n")
+        return self.fake.ask("POST", "/upload" + BIGQUERY + "/jobs?uploadType=multipart", body,
+                             {"Content-Type": "multipart/related; boundary=b0"}, token=token)
+
+    def look(self, name, query=""):
+        return self.fake.get(BIGQUERY + "/jobs/" + name + query)
+
+    def ends(self, rows, job=None):
+        answer = self.send(rows, job)
+        self.assertEqual(answer.status, 200, answer)
+        name = json.loads(answer.body)["jobReference"]["jobId"]
+        done = self.look(name)
+        self.assertEqual(done["status"]["state"], "DONE")
+        return done["status"].get("errorResult")
+
+    def user(self):
+        form = dict(self.fake.script["users"][0], grant_type="refresh_token")
+        answer = self.fake.ask("POST", "/token", urllib.parse.urlencode(form), {
+            "Content-Type": "application/x-www-form-urlencoded"}, token=None)
+        return json.loads(answer.body)["access_token"]
+
+    def test_once(self):
+        self.fake.set(job_polls=3)
+        answer = json.loads(self.send([{"id": "1", "header": {"a": [1, None]}}, {"id": "2"}],
+                                      self.job("first")).body)
+        self.assertEqual(answer["status"]["state"], "PENDING")
+        self.assertEqual(answer["jobReference"], {"projectId": "my-project", "jobId": "first",
+                                                  "location": "US"})
+        self.assertEqual([self.look("first")["status"]["state"] for _ in range(2)],
+                         ["RUNNING", "RUNNING"])
+        self.assertEqual(self.fake.rows("irb", "t"), [])
+        done = self.look("first")
+        self.assertEqual(done["status"], {"state": "DONE"})
+        self.assertEqual(done["statistics"]["load"]["outputRows"], "2")
+        self.assertEqual([row["header"] for row in self.fake.rows("irb", "t")],
+                         [{"a": [1, None]}, None])
+        answer = self.send([{"id": "3"}], self.job("first"))
+        self.assertEqual(self.reason(answer, 409), "duplicate")
+        self.assertEqual(len(self.fake.rows("irb", "t")), 2)
+
+    def test_a_kill(self):
+        self.send([{"id": "1"}], self.job("first"))
+        self.fake.restart()
+        self.assertEqual(self.reason(self.send([{"id": "2"}], self.job("first")), 409),
+                         "duplicate")
+        self.assertEqual(self.look("first")["status"]["state"], "DONE")
+        self.fake.restart()
+        self.assertEqual([row["id"] for row in self.fake.rows("irb", "t")], ["1"])
+        self.assertEqual(self.look("first")["status"]["state"], "DONE")
+
+    def test_that_ends_unseen(self):
+        self.fake.set(job_ms=100)
+        self.send([{"id": "1"}])
+        time.sleep(0.2)
+        self.assertEqual(len(self.fake.rows("irb", "t")), 1)
+
+    def test_gzip(self):
+        data = gzip.compress(b'{"id":"1"}\n') + gzip.compress(b'{"id":"2"}\n' * 1000)
+        self.assertIsNone(self.ends(data))
+        self.assertEqual(len(self.fake.rows("irb", "t")), 1001)
+        self.assertEqual(self.ends(data[:-9])["reason"], "invalid")
+        self.assertEqual(self.ends(data + b"x")["reason"], "invalid")
+        self.assertEqual(len(self.fake.rows("irb", "t")), 1001)
+
+    def test_all_or_nothing(self):
+        for bad in (b'{"id":"2"', b"[]", b'{"id":"2","id":"3"}', b'{"id":2}', b'{"id":"2","x":1}',
+                    b'{"id":"2","header":"\xff"}', b'{"id":"2","tags":[null]}', b"null",
+                    b'{"id":"2","header":"' + b"h" * (10 << 20) + b'"}'):
+            with self.subTest(bad[:40]):
+                self.assertEqual(self.ends(b'{"id":"1"}\n' + bad)["reason"], "invalid")
+        self.assertEqual(self.fake.rows("irb", "t"), [])
+        self.assertIsNone(self.ends(b'{"id":"1"}\r\n\n{"id":"2"}'))
+        self.assertIsNone(self.ends(b'{"id":"1"}\n{}\n', self.job(maxBadRecords=1)))
+        self.assertIsNone(self.ends(b'{"id":"1","x":1}', self.job(ignoreUnknownValues=True)))
+        self.assertEqual(len(self.fake.rows("irb", "t")), 4)
+        self.assertIsNone(self.ends(b""))
+
+    def test_what_a_job_may_not_be(self):
+        for job in (self.job(sourceFormat="CSV"), self.job(sourceUris=["gs://b/o"]),
+                    self.job(writeDisposition="APPEND"), self.job(createDisposition="NEVER"),
+                    self.job(maxBadRecords="1"), self.job(colour="red"), self.job("a b"),
+                    self.job("n" * 1025), self.job("a.b"), self.job(schema={"fields": []}), {},
+                    {"configuration": {"query": {}}}, {"configuration": {}},
+                    self.job(destinationTable={}), self.job(table="a b")):
+            with self.subTest(job):
+                self.assertEqual(self.send([], job).status, 400)
+        self.assertEqual(self.send([], self.job(dataset="none")).status, 404)
+        # A table that is not there is a job that fails.
+        self.assertEqual(self.ends([{"id": "1"}], self.job(table="none"))["reason"], "notFound")
+        self.assertEqual(self.ends([{"id": "1"}], self.job(schema={"fields": [
+            {"name": "id", "type": "INTEGER"}]}))["reason"], "invalid")
+        self.assertIsNone(self.ends([{"id": "1"}], self.job(schema={"fields": FIELDS})))
+
+    def test_places(self):
+        self.fake.make_dataset("far", location="europe-west6")
+        self.fake.make_table("far", "t", FIELDS)
+        answer = json.loads(self.send([{"id": "1"}], self.job("one", dataset="far")).body)
+        self.assertEqual(answer["jobReference"]["location"], "europe-west6")
+        for query, status in (("", 404), ("?location=US", 404), ("?location=europe-west6", 200)):
+            self.assertEqual(self.fake.ask("GET", BIGQUERY + "/jobs/one" + query).status, status)
+        job = self.job("two", dataset="far")
+        job["jobReference"]["location"] = "US"
+        self.assertEqual(self.send([], job).status, 404)
+
+    def test_quota(self):
+        self.fake.set(loads_a_day=2)
+        token = self.user()
+        self.assertEqual([self.send([], token=token).status for _ in range(3)], [200, 200, 403])
+        self.assertEqual(self.reason(self.send([], token=token), 403), "quotaExceeded")
+
+    def test_faults(self):
+        token = self.user()
+        self.fake.fault("bigquery.multipart", "job_error", when="1", reason="backendError")
+        self.assertEqual(self.send([{"id": "1"}], self.job("one"), token=token).status, 200)
+        self.assertEqual(self.look("one")["status"]["errorResult"]["reason"], "backendError")
+        self.fake.set(faults=[{"on": "bigquery.multipart", "fault": "lose_reply", "when": "1"}])
+        with self.assertRaises(CUT):
+            self.send([{"id": "2"}], self.job("two"), token=token)
+        answer = self.send([{"id": "2"}], self.job("two"), token=token)
+        self.assertEqual(self.reason(answer, 409), "duplicate")
+        self.look("two")
+        self.assertEqual([row["id"] for row in self.fake.rows("irb", "t")], ["2"])
+        self.fake.set(faults=[{"on": "bigquery.*", "fault": "status", "status": 403,
+                               "reason": "rateLimitExceeded"}])
+        answer = self.send([], token=token)
+        self.assertEqual(self.reason(answer, 403), "rateLimitExceeded")
+        self.assertEqual(json.loads(answer.body)["error"]["errors"][0]["domain"], "usageLimits")
+
+    def test_resumable(self):
+        data = "".join('{"id":"%d"}\n' % i for i in range(60000)).encode()
+        for path in ("/upload", "/resumable/upload"):
+            answer = self.fake.ask("POST", path + BIGQUERY + "/jobs?uploadType=resumable",
+                                   self.job("r" + path[1:2]), {
+                                       "X-Upload-Content-Length": str(len(data))})
+            place = answer.headers["location"][len(self.fake.origin):]
+            self.assertEqual(self.chunk(place, data[:STEP], "0-%d/%d" % (
+                STEP - 1, len(data))).status, 308)
+            self.fake.restart()
+            answer = self.chunk(place, data[STEP:], "%d-%d/%d" % (STEP, len(data) - 1, len(data)))
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual(json.loads(answer.body)["jobReference"]["jobId"], "r" + path[1:2])
+            self.look("r" + path[1:2])
+        self.assertEqual(len(self.fake.rows("irb", "t")), 120000)
+        answer = self.fake.ask("POST", "/upload" + BIGQUERY + "/jobs?uploadType=resumable",
+                               self.job("ru"))
+        self.assertEqual(answer.status, 409)
 
 
 if __name__ == "__main__":
