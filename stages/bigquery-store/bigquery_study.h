@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bigquery_study.h - rows of table `dicom`, as the predecessor had them: one for each archive, with
+ * what its images share.
+ *
+ * Where gcs-store puts each image by itself there is no archive: then it is one row for each study
+ * and batch, whose storage_metadataLink lists the images and whose storage_download is null.
+ */
+#ifndef SENDIT_BIGQUERY_STUDY_H
+#define SENDIT_BIGQUERY_STUDY_H
+
+#include "bigquery_row.h"
+
+typedef sendit_result study_keyword_fn(uint32_t tag,
+                                       const char **ret_keyword); /* of sendit_dicom */
+
+struct studies {
+    json_t *groups, *seen; /* by object or study; series of each study, stored or not */
+    study_keyword_fn *keyword;
+};
+
+/* -1 without memory, here and below. */
+int studies_init(struct studies *studies, study_keyword_fn *keyword);
+void studies_fini(struct studies *studies);
+/* An image that came, stored or not: `row` is what row_begin() made, read. */
+int studies_see(struct studies *studies, const json_t *row);
+/* One that is stored. */
+int studies_add(struct studies *studies, const json_t *row, const struct row_object *object);
+/* The rows, one a line, and the name of each.  `each` answers -1 to end it. */
+int studies_rows(const struct studies *studies,
+                 int (*each)(void *ctx, const char *line, size_t length, const char *name),
+                 void *ctx);
+
+#endif
