@@ -219,7 +219,7 @@ static int64_t micros_of(const char *text)
 {
     int y, mo, d, h, mi, s, n = 0, zone_h = 0, zone_m = 0;
     int64_t days, us = 0;
-    char sign;
+    char sign[2];
 
     if (sscanf(text, "%d-%d-%d%*1[T ]%d:%d:%d%n", &y, &mo, &d, &h, &mi, &s, &n) != 6)
         return 0;
@@ -230,9 +230,9 @@ static int64_t micros_of(const char *text)
         for (text++; *text >= '0' && *text <= '9'; text++, unit /= 10)
             us += (*text - '0') * unit;
     }
-    if (sscanf(text, "%1[+-]%d:%d", &sign, &zone_h, &zone_m) != 3)
+    if (sscanf(text, "%1[+-]%d:%d", sign, &zone_h, &zone_m) != 3)
         zone_h = zone_m = 0;
-    else if (sign == '-')
+    else if (sign[0] == '-')
         zone_h = -zone_h, zone_m = -zone_m;
     y -= mo <= 2;
     days = 365 * (int64_t)y + y / 4 - y / 100 + y / 400 + (153 * (mo + (mo > 2 ? -3 : 9)) + 2) / 5 +

@@ -81,10 +81,10 @@ static int has_word(const char *list, const char *word)
 
 static int are_scopes(const char *text)
 {
-    static const char known[] =
-        CLOUD " " SCOPE "cloud-platform.read-only " SCOPE "devstorage.read_write " SCOPE
-              "devstorage.read_only " SCOPE "devstorage.full_control " SCOPE "bigquery " SCOPE
-              "bigquery.insertdata " SCOPE "bigquery.readonly";
+    static const char known[] = CLOUD " " SCOPE "cloud-platform.read-only " SCOPE "iam " SCOPE
+                                      "devstorage.read_write " SCOPE "devstorage.read_only " SCOPE
+                                      "devstorage.full_control " SCOPE "bigquery " SCOPE
+                                      "bigquery.insertdata " SCOPE "bigquery.readonly";
     char word[128];
     int n = 0;
 

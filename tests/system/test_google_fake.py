@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -953,6 +954,162 @@ class Jobs(Case):
         answer = self.fake.ask("POST", "/upload" + BIGQUERY + "/jobs?uploadType=resumable",
                                self.job("ru"))
         self.assertEqual(answer.status, 409)
+
+
+class Junk(Case):
+    """Nothing that is sent brings it down; its build has sanitizers."""
+
+    def requests(self):
+        self.fake.make_dataset("irb")
+        self.fake.make_table("irb", "t", FIELDS)
+        self.fake.set(metadata={"project": "my-project", "email": google.EMAIL})
+        head = "Host: x\r\nAuthorization: Bearer %s\r\nMetadata-Flavor: Google\r\n" % google.ADMIN
+        multipart = ("--b0\r\nContent-Type: application/json\r\n\r\n%s\r\n--b0\r\nContent-Type: "
+                     "a/b\r\n\r\n{\"id\":\"1\",\"at\":\"2024-01-01T01:02:03.5+01:00\"}\r\n--b0--")
+        place = self.session(X_Upload_Content_Length="524288")
+        bodies = [
+            ("POST", UPLOAD + "?uploadType=multipart", "multipart/related; boundary=b0",
+             multipart % '{"name":"x","metadata":{"a":"b"},"crc32c":"AAAAAA=="}'),
+            ("POST", "/upload" + BIGQUERY + "/jobs?uploadType=multipart",
+             "multipart/related; boundary=b0", multipart % json.dumps(Jobs.job(self))),
+            ("POST", UPLOAD + "?uploadType=resumable&name=%C3%A9", "application/json", "{}"),
+            ("PUT", place, "a/b\r\nContent-Range: bytes 0-262143/524288", "z" * STEP),
+            ("PUT", place, "a/b\r\nContent-Range: bytes */*", ""),
+            ("POST", BIGQUERY + "/datasets/irb/tables/t/insertAll", "application/json",
+             '{"rows":[{"insertId":"1","json":{"id":"1","at":"2024-01-01 01:02:03-11:30"}}]}'),
+            ("POST", BIGQUERY + "/datasets/irb/tables", "application/json",
+             json.dumps(Tables.table(self))),
+            ("PATCH", BIGQUERY + "/datasets/irb/tables/t", "application/json",
+             json.dumps({"schema": {"fields": FIELDS}})),
+            ("POST", "/retry_test", "application/json",
+             '{"instructions":{"storage.objects.get":["return-503"]}}'),
+            ("POST", "/token", "application/x-www-form-urlencoded",
+             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="
+             "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0.AAAA")]
+        for path in ("/storage/v1/b/radiology/o?fields=items(name,a/b),c&prefix=%61&pageToken=7a",
+                     "/storage/v1/b/radiology/o/x?alt=media&generation=1",
+                     "/computeMetadata/v1/instance/service-accounts/default/token?scopes=a,b",
+                     BIGQUERY + "/datasets/irb/tables/t/data?selectedFields=one.x&maxResults=1",
+                     BIGQUERY + "/jobs/x?location=US"):
+            bodies.append(("GET", path, "a/b\r\nRange: bytes=1-2", ""))
+        return [("%s %s HTTP/1.1\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+            method, path, head, kind, len(body), body)).encode() for method, path, kind, body in bodies]
+
+    @staticmethod
+    def spoil(chance, data, all_of_them):
+        way = chance.randrange(6)
+        data = bytearray(data)
+        if way == 0:
+            return bytes(data[:chance.randrange(len(data))])
+        if way == 1:
+            other = chance.choice(all_of_them)
+            return bytes(data[:chance.randrange(len(data))]) + other[chance.randrange(len(other)):]
+        if way == 2:
+            return chance.randbytes(chance.randrange(2000))
+        for _ in range(chance.randrange(1, 8)):
+            at = chance.randrange(min(len(data), 1500))
+            if way == 3:
+                data[at] = chance.randrange(256)
+            elif way == 4:
+                data[at:at] = chance.choice([b"%", b"\0", b"{", b'"', b"\r\n", b"/", b"*", b"9" * 30,
+                                             b"%2F", b"\xff", b"(" * 40, b"[" * 3000, b"--b0"])
+            else:
+                del data[at:at + chance.randrange(1, 20)]
+        return bytes(data)
+
+    def test_junk(self):
+        chance = random.Random(8)
+        whole = self.requests()
+        for i in range(20000 if google.sendit.LONG else 4000):
+            data = self.spoil(chance, chance.choice(whole), whole)
+            try:
+                with socket.create_connection(("127.0.0.1", self.fake.plain), timeout=30) as link:
+                    link.sendall(data)
+                    link.shutdown(socket.SHUT_WR)
+                    while link.recv(65536):
+                        pass
+            except OSError:
+                pass  # it hung up
+            if i % 100 == 0:
+                self.assertIsNone(self.fake.process.poll(), i)
+        self.assertEqual(self.fake.ask("GET", "/storage/v1/b/radiology").status, 200)
+        self.fake.restart()
+        self.assertEqual(self.fake.ask("GET", "/storage/v1/b/radiology").status, 200)
+
+
+class Clients(google.ClientCase):
+    """Google's own clients find here what they find at Google, and we find what they stored."""
+
+    def metadata(self, fake):
+        """They ask the metadata server for tokens."""
+        fake.set(metadata={"project": "my-project", "email": google.EMAIL})
+        return {"GCE_METADATA_HOST": "127.0.0.1:%d" % fake.plain}
+
+    def write(self, data):
+        path = os.path.join(self.new_folder(), "file")
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def test_storage(self):
+        fake = self.start_google()
+        env = self.metadata(fake)
+        data = os.urandom(3 * STEP + 5)
+        stored = self.client(fake, "store", "radiology", "a/é b.tar.gz", self.write(data), "simple",
+                             env=env)
+        self.assertEqual(fake.objects()["a/é b.tar.gz"]["generation"], stored["generation"])
+        fake.put("radiology", "z", b"zzz", {"metadata": {"Case": "é"}})
+        found = self.client(fake, "objects", "radiology", env=env)
+        self.assertEqual([one["sha256"] for one in found],
+                         [hashlib.sha256(part).hexdigest() for part in (data, b"zzz")])
+        self.assertEqual([one["metadata"] for one in found], [{"by": "client"}, {"Case": "é"}])
+        self.assertEqual(self.client(fake, "objects", "radiology"), found)
+        self.assert_discovery(fake)
+
+    def test_resumable(self):
+        # To an endpoint that is not Google's this client sends no token with a resumable upload.
+        fake = self.start_google(anonymous=1)
+        fake.fault("storage.resumable.put", ["status", "reset", "lose_reply"], when="2-3")
+        data = os.urandom(7 * STEP + 5)
+        self.client(fake, "store", "radiology", "r", self.write(data), "resumable",
+                    env=self.metadata(fake))
+        self.assertEqual(fake.read("radiology", "r"), data)
+        self.assertEqual(fake.objects()["r"]["metadata"], {"by": "client"})
+        self.assertGreater(len(fake.asked(op="storage.resumable.put")), 4)
+        self.assert_discovery(fake)
+
+    def test_bigquery(self):
+        fake = self.start_google()
+        env = self.metadata(fake)
+        fake.make_dataset("irb", location="europe-west6")
+        fake.make_table("irb", "t", FIELDS)
+        fake.set(job_polls=2)
+        rows = [{"id": str(i), "n": i, "header": {"a": [i]}, "tags": ["x"]} for i in range(3)]
+        path = self.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+        job = self.client(fake, "load", "irb", "t", path, env=dict(env, JOB="one"))
+        self.assertEqual(job["jobReference"]["location"], "europe-west6")
+        path = self.write(json.dumps(dict(rows[0], id="9", header="{\"a\":9}")).encode())
+        self.client(fake, "insert", "irb", "t", path, env=env)
+        found = self.client(fake, "rows", "irb", "t", env=env)
+        self.assertEqual([(row["id"], row["n"], json.loads(row["header"]), row["tags"])
+                          for row in found],
+                         [(str(i), i, {"a": [i]}, ["x"]) for i in range(3)] +
+                         [("9", 0, {"a": 9}, ["x"])])
+        self.assertEqual(self.client(fake, "rows", "irb", "t"), found)
+        self.assert_discovery(fake)
+
+    def test_jose(self):
+        fake = self.start_google()
+        now = int(time.time())
+        claims = {"iss": google.EMAIL, "scope": SCOPE, "aud": fake.token_url, "iat": now,
+                  "exp": now + 3600}
+        text = jwt(os.path.join(self.certs, "account.key"), claims)
+        self.assertEqual(self.verify_jwt(fake, text)["payload"], claims)
+        with self.assertRaises(AssertionError):
+            self.verify_jwt(fake, text, "stranger")
+        with self.assertRaises(AssertionError):
+            self.verify_jwt(fake, jwt(os.path.join(self.certs, "account.key"),
+                                      dict(claims, aud="https://elsewhere")))
 
 
 if __name__ == "__main__":
