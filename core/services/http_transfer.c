@@ -26,12 +26,13 @@ static size_t give_body(char *to, size_t size, size_t n, void *ctx)
     return given < 0 ? CURL_READFUNC_ABORT : (size_t)given;
 }
 
-/* A connection that was idle too long is made anew, and the body begins again. */
+/* A connection that was idle too long is made anew, and the body begins again, unless what went out
+ * might have arrived and must not come twice. */
 static int seek_body(void *ctx, curl_off_t offset, int origin)
 {
     struct http_transfer *transfer = ctx;
 
-    if (offset || origin != SEEK_SET)
+    if (offset || origin != SEEK_SET || transfer->once)
         return CURL_SEEKFUNC_FAIL;
     http_body_rewind(&transfer->body);
     return CURL_SEEKFUNC_OK;
@@ -265,10 +266,14 @@ static sendit_result fill(struct http_transfer *transfer, const struct sendit_ht
         timeout = HTTP_TIMEOUT_MS;
     transfer->max_body = request->max_body ? request->max_body : HTTP_MAX_BODY;
     transfer->due_ms = http_clock_ms() + request->delay_ms;
+    transfer->once = request->once != 0;
     snprintf(transfer->name, sizeof(transfer->name), "%s %.*s", request->method, 253, origin->host);
     if (!set_always(transfer) || !set_callbacks(transfer) ||
         !set_method(transfer, request->method) ||
         curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)timeout) ||
+        /* without a body curl would not ask before it sends again */
+        (transfer->once && !transfer->body.total &&
+         curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L)) ||
         (http_is_direct(origin->host) && curl_easy_setopt(transfer->easy, CURLOPT_NOPROXY, "*")))
         return SENDIT_ENOMEM;
     return SENDIT_OK;

@@ -31,6 +31,7 @@ struct http_transfer {
     struct buf answer;
     size_t max_body;
     bool too_large, no_body; /* the answer's, the request's */
+    bool once;               /* never sent a second time */
     sendit_done_fn *done;    /* NULL for send() */
     void *ctx;
     int64_t due_ms;

@@ -592,6 +592,33 @@ static void test_a_connection_that_went_away(void **state)
     }
 }
 
+/* What may be done twice goes out anew where a connection that was kept gives no answer; what must
+ * not, does not. */
+static void test_once(void **state)
+{
+    static const char *const methods[] = {"PUT", "POST", "DELETE"};
+    struct fixture *f = *state;
+    struct sendit_part part = {.data = "abc", .length = 3, .fd = -1};
+    const struct sendit_http_response *response;
+
+    for (size_t i = 0; i < 3; i++)
+        for (uint32_t once = 0; once < 2; once++) {
+            struct sendit_http_request r = request(methods[i], NULL);
+
+            r.body = &part;
+            r.n_body = i < 2;
+            r.once = once;
+            assert_get(f, "reset/lost", 200, "");
+            assert_get(f, "status/200", 200, "status 200"); /* the connection is kept */
+            r.url = url(f, "lost");
+            assert_int_equal(f->http->send(f->h, &r, &response), SENDIT_EIO);
+            assert_int_equal(counted(f, "lost"), once ? 1 : 2);
+            r.url = url(f, "status/200");
+            assert_int_equal(f->http->send(f->h, &r, &response), SENDIT_OK);
+            assert_int_equal(response->status, 200);
+        }
+}
+
 /* ---- what a stage must not ask ---- */
 
 static void assert_misuse(struct fixture *f, const struct sendit_http_request *r)
@@ -1344,6 +1371,7 @@ int main(void)
         TEST(test_headers_of_a_request),
         TEST(test_an_early_answer),
         TEST(test_a_connection_that_went_away),
+        TEST(test_once),
         TEST(test_methods_that_are_none),
         TEST(test_headers_that_are_none),
         TEST(test_bodies_that_cannot_be),
