@@ -117,8 +117,7 @@ static sendit_result from_env(struct host *host, const char *option, const char 
     const char *value = getenv(name), *copy;
 
     if (!value)
-        return refuse(host, option, "is in an environment variable that is not set",
-                      SENDIT_EABSENT);
+        return refuse(host, option, "is in an environment variable that is not set", SENDIT_EIO);
     if (strlen(value) > HOST_MAX_SECRET)
         return refuse(host, option, "is longer than 64 KiB", SENDIT_ECORRUPT);
     copy = table_copy(host, value, strlen(value), true);
@@ -222,7 +221,7 @@ static sendit_result find(struct host *host, const char *option, const char **re
     r = find_place(host, value->text, strlen(value->text), ret_variable, ret_path);
     if (r == SENDIT_OK && !*ret_variable && !*ret_path)
         return refuse(host, option, "is in a file that an environment variable should name",
-                      SENDIT_EABSENT);
+                      SENDIT_EIO);
     return r;
 }
 
