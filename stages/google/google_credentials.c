@@ -184,14 +184,6 @@ void credentials_fini(struct credentials *credentials)
 
 /* ---- where they are ---- */
 
-/* A place that the site named itself, and where nothing is, is no reason to look elsewhere. */
-static bool was_named(const struct google *google)
-{
-    const char *place = google->config->json(google->host, "credentials");
-
-    return place && strcmp(place, "\"" GOOGLE_CREDENTIALS "\"") != 0;
-}
-
 static enum kind without(const struct google *google)
 {
     bool usual = !strcmp(google->metadata_url, GOOGLE_METADATA_URL);
@@ -209,10 +201,6 @@ sendit_verdict credentials_read(struct credentials *credentials, const struct go
     case SENDIT_OK:
         return credentials_parse(credentials, text, google->token_url, why);
     case SENDIT_EABSENT:
-        if (was_named(google))
-            return refuse(why,
-                          "credentials names a place where nothing is: an environment variable "
-                          "that is not set, or a file.");
         credentials->kind = without(google);
         return SENDIT_PASS;
     case SENDIT_EDENIED:
@@ -223,8 +211,9 @@ sendit_verdict credentials_read(struct credentials *credentials, const struct go
                       "The file of credentials is larger than 64 KiB or has a NUL in it: it is "
                       "not what Google's console makes.");
     case SENDIT_EIO:
-        return refuse(why, "The file of credentials cannot be read: is it there, and may this user "
-                           "read it?");
+        return refuse(why,
+                      "The credentials cannot be read: is the file there, may this user read it, "
+                      "is the variable set?");
     case SENDIT_ENOMEM:
         return sendit_because(why, SENDIT_RETRY, "google.memory", "There is no memory.");
     case SENDIT_ECANCELED:

@@ -14,7 +14,6 @@
 #include <openssl/evp.h>
 
 #define MAX_HEADERS 32           /* of a caller, and of request_header */
-#define MAX_PARTS 64             /* of a body */
 #define MAX_WAITING 64           /* calls that wait for a token, before start() waits, too */
 #define MAX_ORIGIN 512           /* bytes of scheme, host and port */
 #define MAX_URL 4096             /* of a request */
@@ -89,7 +88,7 @@ struct call {
     struct google_request request; /* url, headers and parts are copies that the call owns */
     char *url;
     char *headers[MAX_HEADERS + 1];
-    struct sendit_part parts[MAX_PARTS];
+    struct sendit_part *parts;
     google_done_fn *done; /* NULL for google_send() */
     void *ctx;
     char reason[MAX_REASON], message[MAX_MESSAGE];

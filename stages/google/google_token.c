@@ -165,7 +165,8 @@ sendit_verdict token_read(struct token_answer *ret, const struct google *google,
     sendit_verdict verdict;
     json_t *json;
 
-    if (google->kind == KIND_METADATA && (!flavor || strcmp(flavor, "Google") != 0))
+    if (google->kind == KIND_METADATA && !status_is_transient(response->status) &&
+        (!flavor || strcmp(flavor, "Google") != 0))
         return refuse(why, "google.metadata",
                       "What answers at metadata_url is not Google's metadata server: name a file "
                       "by GOOGLE_APPLICATION_CREDENTIALS.");

@@ -19,7 +19,7 @@
 /* What was asked, and what is answered. */
 struct fake_ask {
     char method[16], url[MAX_URL + 1], headers[2 * MAX_TOKEN], body[16384];
-    uint32_t delay_ms, timeout_ms;
+    uint32_t delay_ms, timeout_ms, once;
     sendit_done_fn *done;
     void *ctx;
     bool token, metadata;
@@ -41,7 +41,7 @@ static struct fake_ask fake_last; /* that was answered */
 static uint32_t fake_delays[FAKE_MAX];
 static size_t fake_n_delays, fake_deepest; /* most in flight */
 static int64_t fake_now;
-static const char *fake_credentials, *fake_credentials_json;
+static const char *fake_credentials;
 static sendit_result fake_secret_result;
 static char fake_endpoint[128], fake_token_url[128], fake_metadata_url[128];
 static const char *fake_user_project;
@@ -71,12 +71,6 @@ static const char *const *fake_list(const struct sendit_host *host, const char *
 {
     (void)host, (void)name;
     return fake_headers;
-}
-
-static const char *fake_json(const struct sendit_host *host, const char *name)
-{
-    (void)host, (void)name;
-    return fake_credentials_json;
 }
 
 static sendit_result fake_secret(const struct sendit_host *host, const char *option,
@@ -139,6 +133,7 @@ static struct fake_ask *fake_take(const struct sendit_http_request *request)
     }
     ask->delay_ms = request->delay_ms;
     ask->timeout_ms = request->timeout_ms;
+    ask->once = request->once;
     ask->metadata = strstr(ask->url, "/computeMetadata/") != NULL;
     ask->token = !strcmp(ask->url, fake_token_url) || strstr(ask->url, "/token?scopes=");
     fake_n_tokens += ask->token;
@@ -255,7 +250,7 @@ static sendit_result fake_send(const struct sendit_host *host,
 }
 
 static const struct sendit_config fake_config = {
-    .text = fake_text, .number = fake_number, .list = fake_list, .json = fake_json};
+    .text = fake_text, .number = fake_number, .list = fake_list};
 static const struct sendit_http fake_http = {
     .send = fake_send, .start = fake_start, .drain = fake_drain, .header = fake_header};
 static const struct sendit_secrets fake_secrets = {.get = fake_secret};
@@ -290,7 +285,6 @@ static void fake_reset(void)
     fake_n_tokens = fake_n_sent = fake_n_warned = fake_n_delays = fake_deepest = 0;
     fake_now = 1767225600000; /* 2026-01-01 */
     fake_credentials = NULL;
-    fake_credentials_json = "\"" GOOGLE_CREDENTIALS "\"";
     fake_secret_result = SENDIT_EABSENT;
     snprintf(fake_endpoint, sizeof(fake_endpoint), "https://storage.googleapis.com");
     snprintf(fake_token_url, sizeof(fake_token_url), "%s", GOOGLE_TOKEN_URL);

@@ -221,11 +221,6 @@ static void test_places(void **state)
     refused(NULL, "cannot be read");
     fake_secret_result = SENDIT_ECORRUPT;
     refused(NULL, "64 KiB");
-    fake_secret_result = SENDIT_EABSENT;
-    fake_credentials_json = "\"env:MY_KEY\"";
-    refused(NULL, "names a place where nothing is"); /* and the machine is not asked instead */
-    fake_credentials_json = "\"file:$GOOGLE_APPLICATION_CREDENTIALS\"";
-    refused(NULL, "names a place where nothing is");
     setup(NULL);
     google = opened(NULL);
     assert_int_equal(google->kind, KIND_METADATA);
