@@ -388,10 +388,10 @@ static enum MHD_Result hang_up(struct call *call)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const struct linger now = {1, 0};
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
-    if (info)
-        setsockopt(info->connect_fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    if (info && !fault_number(call, "soft", 0))
+        connect(info->connect_fd, &nobody, sizeof(nobody));
     if (!call->hung_up)
         write_log(call);
     call->hung_up = 1;

@@ -10,6 +10,7 @@ kill and start again, what it was asked, and what it holds.
             ... config: endpoint=fake.origin, token_url=fake.token_url, ca_file=self.ca ...
             fake.objects("b")                            # {name: resource}; fake.read("b", name)
             fake.rows("irb", "instances")                # a dict for each row, of values
+            fake.view_rows("irb", "instances_view")      # the same without doubles, as its query says
             fake.asked(op="storage.multipart")           # its log, a dict a request
             fake.kill(); fake.start()                    # what it acknowledged is still there
             self.assert_discovery(fake)                  # both directions, by the discovery documents
@@ -48,7 +49,8 @@ bigquery.tabledata.{insertAll,list}.
 
     status         no answer but this: status (503), reason, message, body (JSON), retry_after, early=1
                    (before the body is read); what was sent is not kept
-    reset          the connection is reset before the body is read
+    reset          the connection is reset before the body is read; with soft=1 it only ends, here and
+                   wherever else one is reset
     cut_body       reset after `after` bytes of the body; a session keeps whole steps of 256 KiB
     status_after   status after `after` bytes of the body, which are kept
     stall_body     after `after` bytes nothing for `ms`, then a reset
@@ -77,6 +79,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -96,6 +99,8 @@ ADMIN = "tests-read-all"
 PROJECT = "my-project"
 EMAIL = "sendit@my-project.iam.gserviceaccount.com"
 KEY_ID = "0123456789abcdef0123456789abcdef01234567"
+VIEW = re.compile(r"SELECT \* FROM `([^.`]+)\.([^.`]+)\.([^.`]+)` WHERE TRUE QUALIFY ROW_NUMBER\(\) "
+                  r"OVER \(PARTITION BY ([\w, ]+?)(?: ORDER BY (\w+)( DESC)?)?\) = 1")
 Answer = collections.namedtuple("Answer", "status headers body")
 
 
@@ -299,6 +304,21 @@ class Google:
             token = page.get("pageToken")
             if not token:
                 return found
+
+    def view_rows(self, dataset, view, project=PROJECT):
+        """What a view that removes duplicates shows, which is the only kind that is evaluated here."""
+        query = " ".join(self.table(dataset, view, project)["view"]["query"].split())
+        found = VIEW.fullmatch(query)
+        if not found:
+            raise AssertionError("this view is not evaluated: " + query)
+        project, dataset, table, keys, order, down = found.groups()
+        rows = self.rows(dataset, table, project)
+        if order:
+            rows.sort(key=lambda row: row[order], reverse=bool(down))
+        first = {}
+        for row in rows:
+            first.setdefault(tuple(json.dumps(row[key.strip()]) for key in keys.split(",")), row)
+        return list(first.values())
 
     def make_dataset(self, dataset, location="US", project=PROJECT):
         return self.post("/bigquery/v2/projects/%s/datasets" % project, {

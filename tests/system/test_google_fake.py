@@ -533,6 +533,13 @@ class Faults(Case):
                 self.assertEqual(len(self.fake.objects()), stored)
                 self.fake.delete("radiology", "x")
 
+    def test_how_it_is_cut(self):
+        for more, error in (({}, ConnectionResetError), ({"soft": 1}, http.client.RemoteDisconnected)):
+            self.fake.set(faults=[dict({"on": "storage.*", "fault": "reset"}, **more)])
+            with self.assertRaises(error) as said:
+                self.fake.ask("GET", "/storage/v1/b/radiology", token=self.token, plain=True)
+            self.assertIs(type(said.exception), error)
+
     def test_answers_that_are_none(self):
         self.fake.fault("*", "html")
         answer = self.upload()
@@ -703,6 +710,15 @@ class Tables(Case):
         del body["schema"]
         self.fake.post(self.place, body)
         self.assertEqual(self.fake.table("irb", "v")["type"], "VIEW")
+        self.assertRaises(AssertionError, self.fake.view_rows, "irb", "v")
+        self.fake.post(self.place + "/t/insertAll", {"rows": [
+            {"json": {"id": name, "n": n}} for name, n in (("a", 1), ("b", 1), ("a", 2))]})
+        query = body["view"]["query"] + (" WHERE TRUE QUALIFY ROW_NUMBER() OVER (PARTITION BY "
+                                         "id%s) = 1")
+        for name, order, kept in (("one", "", ["1", "1"]), ("two", " ORDER BY n DESC", ["2", "1"])):
+            self.fake.post(self.place, {"tableReference": dict(body["tableReference"], tableId=name),
+                                        "view": dict(view, query=query % order)})
+            self.assertEqual([row["n"] for row in self.fake.view_rows("irb", name)], kept)
         self.bad(self.place + "/v/insertAll", {"rows": [{"json": {"id": "1"}}]})
 
     def test_patches(self):
