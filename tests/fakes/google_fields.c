@@ -6,42 +6,40 @@
 
 #define MAX_DEPTH 8
 
-static int select_into(const json_t *value, const char **text, json_t *to, int depth);
+/* Reads on in *text, and adds to `to` what it says of the value; -1: it is no selection. */
+typedef int select_fn(const json_t *value, const char **text, json_t *to, int depth);
+static select_fn select_list;
 
-/* The selection of one name's value. */
-static json_t *select_below(const json_t *value, const char **text, int depth)
+static json_t *select_object(const json_t *value, const char **text, select_fn *read, int depth)
 {
-    json_t *to, *one, *picked;
+    json_t *to = json_object();
+
+    if (!read(value, text, to, depth))
+        return to;
+    json_decref(to);
+    return NULL;
+}
+
+/* The selection of one name's value; of an array, of each element.  NULL: it is none. */
+static json_t *select_below(const json_t *value, const char **text, select_fn *read, int depth)
+{
     const char *start = *text;
+    json_t *to, *one, *picked;
     size_t i;
 
-    if (!json_is_array(value)) {
-        to = json_object();
-        if (!select_into(value, text, to, depth))
-            return to;
-        json_decref(to);
-        return NULL;
-    }
+    /* Of what is not there it is only read, to see where it ends. */
+    if (!json_array_size(value))
+        return select_object(json_is_array(value) ? NULL : value, text, read, depth);
     to = json_array();
-    json_array_foreach(value, i, one)
+    json_array_foreach((json_t *)(uintptr_t)value, i, one)
     {
         *text = start;
-        picked = select_below(one, text, depth);
+        picked = select_object(one, text, read, depth);
         if (!picked) {
             json_decref(to);
             return NULL;
         }
         json_array_append_new(to, picked);
-    }
-    if (!json_array_size(value)) {
-        one = json_object();
-        picked = select_below(one, text, depth); /* only to read on */
-        json_decref(one);
-        if (!picked) {
-            json_decref(to);
-            return NULL;
-        }
-        json_decref(picked);
     }
     return to;
 }
@@ -51,7 +49,7 @@ static int select_one(const json_t *value, const char **text, json_t *to, int de
     size_t length = strcspn(*text, ",()/");
     char name[128];
     json_t *member, *picked;
-    int paren;
+    int whole;
 
     if (!length || length >= sizeof(name) || depth > MAX_DEPTH)
         return -1;
@@ -59,7 +57,8 @@ static int select_one(const json_t *value, const char **text, json_t *to, int de
     name[length] = '\0';
     *text += length;
     if (!strcmp(name, "*")) {
-        json_object_update(to, (json_t *)(uintptr_t)value);
+        if (json_is_object(value))
+            json_object_update(to, (json_t *)(uintptr_t)value);
         return 0;
     }
     member = json_object_get(value, name);
@@ -68,57 +67,34 @@ static int select_one(const json_t *value, const char **text, json_t *to, int de
             json_object_set(to, name, member);
         return 0;
     }
-    paren = *(*text)++ == '(';
-    if (paren) {
-        picked = select_below(member, text, depth + 1);
-        if (!picked || *(*text)++ != ')') {
-            json_decref(picked);
-            return -1;
-        }
+    if (*(*text)++ == '/') {
+        picked = select_below(member, text, select_one, depth + 1);
+        whole = picked != NULL;
     } else {
-        json_t *sub = json_object();
-
-        if (json_is_array(member)) {
-            /* items/name is items(name) */
-            const char *end = *text + strcspn(*text, ",)");
-            char list[256];
-            const char *at = list;
-
-            json_decref(sub);
-            if ((size_t)(end - *text) >= sizeof(list))
-                return -1;
-            memcpy(list, *text, (size_t)(end - *text));
-            list[end - *text] = '\0';
-            *text = end;
-            picked = select_below(member, &at, depth + 1);
-        } else {
-            picked = select_one(member, text, sub, depth + 1) ? (json_decref(sub), NULL) : sub;
-        }
-        if (!picked)
-            return -1;
+        picked = select_below(member, text, select_list, depth + 1);
+        whole = picked && *(*text)++ == ')';
     }
-    if (member)
+    if (whole && member)
         json_object_set(to, name, picked);
     json_decref(picked);
-    return 0;
+    return whole ? 0 : -1;
 }
 
-static int select_into(const json_t *value, const char **text, json_t *to, int depth)
+static int select_list(const json_t *value, const char **text, json_t *to, int depth)
 {
-    for (;;) {
-        if (select_one(value, text, to, depth))
-            return -1;
+    while (!select_one(value, text, to, depth)) {
         if (**text != ',')
             return 0;
         ++*text;
     }
+    return -1;
 }
 
 json_t *fields_select(const json_t *value, const char *fields)
 {
     json_t *to = json_object();
 
-    if (!select_into(value, &fields, to, 0) && !*fields)
+    if (!select_list(value, &fields, to, 0) && !*fields)
         return to;
     json_decref(to);
     return NULL;

@@ -74,9 +74,10 @@ static json_t *open_bucket(struct call *call, const char *name, const json_t *qu
     return bucket;
 }
 
-static void answer_selected(struct call *call, json_t *value)
+/* What `fields` says of it; takes the value. */
+static void answer_selected(struct call *call, const json_t *query, json_t *value)
 {
-    const char *fields = call_query(call, "fields");
+    const char *fields = json_string_value(json_object_get(query, "fields"));
     json_t *picked = fields ? fields_select(value, fields) : json_incref(value);
 
     json_decref(value);
@@ -104,7 +105,7 @@ void bucket_get(struct call *call)
                   "multi-region", "storageClass", "STANDARD", "timeCreated", time, "updated", time,
                   "metageneration", "1", "projectNumber", "123456789012", "etag", "CAE=");
     json_object_update(value, bucket);
-    answer_selected(call, value);
+    answer_selected(call, call->query, value);
 }
 
 /* ---- objects ---- */
@@ -572,7 +573,8 @@ void storage_commit(struct call *call, const char *home, const json_t *query,
                       json_object_get(r, "generation"), "record", "r", r, "file", media->file,
                       "offset", (json_int_t)media->offset, "live", 1);
     storage_replay("object", entry);
-    answer_selected(call, json_deep_copy(r));
+    /* With those that the upload began with. */
+    answer_selected(call, query, json_deep_copy(r));
     journal_write("object", entry);
 }
 
@@ -658,7 +660,7 @@ void object_get(struct call *call)
     if (alt && !strcmp(alt, "media"))
         answer_bytes(call, record);
     else
-        answer_selected(call, json_deep_copy(json_object_get(record, "r")));
+        answer_selected(call, call->query, json_deep_copy(json_object_get(record, "r")));
 }
 
 void object_delete(struct call *call)
@@ -815,7 +817,7 @@ void object_list(struct call *call)
         return;
     after = token ? read_token(token) : strdup("");
     if (after)
-        answer_selected(call, make_list(call, after));
+        answer_selected(call, call->query, make_list(call, after));
     else
         refuse(call, 400, "invalid", "Invalid page token.");
     free(after);

@@ -361,9 +361,14 @@ class Objects(Case):
         self.fake.set(page_size=None)
         page = self.fake.get("/storage/v1/b/radiology/o?delimiter=/&fields=items(name),prefixes")
         self.assertEqual(page, {"items": [{"name": "a"}, {"name": "z"}], "prefixes": ["b/"]})
-        for fields in ("items/name", "kind,items(name,size)", "*"):
+        for fields, found in (("items/name", {"items": [{"name": name} for name in (
+                "a", "b/1", "b/2", "b/c/3", "z")]}), ("kind,none/x", {"kind": "storage#objects"}),
+                              ("none(a,b/c),none/d", {})):
+            self.assertEqual(self.fake.get("/storage/v1/b/radiology/o?fields=" + fields), found)
+        for fields in ("kind,items(name,size)", "*", "items(*),kind"):
             self.assertIn("items", self.fake.get("/storage/v1/b/radiology/o?fields=" + fields))
-        for bad in ("fields=items(name", "fields=", "fields=a(", "pageToken=zz"):
+        for bad in ("fields=items(name", "fields=", "fields=a(", "fields=a()", "fields=a,,b", "fields=a)",
+                    "fields=a/", "fields=" + "a/" * 20 + "b", "pageToken=zz"):
             self.assertEqual(self.fake.ask("GET", "/storage/v1/b/radiology/o?" + bad).status, 400)
 
     def test_reading_a_part(self):
@@ -401,7 +406,7 @@ class Resumable(Case):
         self.assertEqual(self.fake.ask("PUT", place, self.data, token=None).status, 200)
 
     def test_in_chunks(self):
-        place = self.session(query="&ifGenerationMatch=0")
+        place = self.session(query="&ifGenerationMatch=0&fields=name,size")
         self.assertEqual(self.status(place), (308, None))
         answer = self.chunk(place, self.data[:STEP], "0-%d/*" % (STEP - 1))
         self.assertEqual([answer.status, answer.headers["range"]], [308, "bytes=0-262143"])
@@ -412,7 +417,8 @@ class Resumable(Case):
         # What is there already is passed over.
         answer = self.chunk(place, self.data[:2 * STEP], "0-%d/%d" % (2 * STEP - 1, self.total))
         self.assertEqual(answer.headers["range"], "bytes=0-524287")
-        self.assertEqual(self.finish(place, 2 * STEP).status, 200)
+        answer = self.finish(place, 2 * STEP)
+        self.assertEqual(json.loads(answer.body), {"name": "one", "size": str(self.total)})
         self.assertEqual(self.fake.read("radiology", "one"), self.data)
 
     def test_chunks_that_are_refused(self):
