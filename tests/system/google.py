@@ -72,7 +72,8 @@ bigquery.tabledata.{insertAll,list}.
     no_flavor      the metadata server's answer has no Metadata-Flavor
 
 A rule for load jobs may have `polls`, whatever its fault ("" for none).  A view is checked, not
-evaluated.  Google's own retry tests work, too: POST /retry_test, then the header x-retry-test-id.
+evaluated.  Google's own retry tests work, too: retry_scenarios() and fake.retry_test(), which gives the
+value of the header x-retry-test-id; fake.retry_left() is empty when all were met.
 """
 import collections
 import http.client
@@ -355,6 +356,17 @@ class Google:
             lines = [json.loads(line) for line in file if line.endswith("\n")]
         return [line for line in lines if all(line[name] == same[name] for name in same)]
 
+    # ---- Google's retry tests ----
+
+    def retry_test(self, instructions, method="storage.objects.insert"):
+        """Their id, for the header x-retry-test-id."""
+        return self.post("/retry_test", {"instructions": {method: list(instructions)}})["id"]
+
+    def retry_left(self, name):
+        """The instructions that no request has met yet."""
+        left = self.get("/retry_test/" + name)["instructions"]
+        return [one for method in left for one in left[method]]
+
     # ---- the discovery documents ----
 
     def differences(self):
@@ -372,6 +384,18 @@ class Google:
             for line in self.asked(part=part):
                 said += check(document, methods, line)
         return said
+
+
+def retry_scenarios(method="storage.objects.insert"):
+    """Google's own (gcp/retry_tests.json) for a method, as (description, instructions, precondition,
+    success, resumable); None where they are not at hand."""
+    path = os.path.join(FACTS, "retry_tests.json")
+    if not os.path.exists(path):
+        return None
+    return [(test["description"], case["instructions"], test["preconditionProvided"],
+             test["expectSuccess"], "resumable" in one.get("group", ""))
+            for test in json.loads(read(path))["retryTests"] for case in test["cases"]
+            for one in test["methods"] if one["name"] == method]
 
 
 def read_row(fields, row):

@@ -609,28 +609,53 @@ class Faults(Case):
         self.assertEqual(set(one), {0, 200, 503})
 
     def test_retry_instructions(self):
-        answer = self.fake.ask("POST", "/retry_test", {"instructions": {
-            "storage.objects.insert": ["return-503-after-256K", "return-reset-connection",
-                                       "return-408"],
-            "storage.objects.get": ["return-broken-stream"]}}, token=None)
-        name = json.loads(answer.body)["id"]
+        name = self.fake.retry_test(["return-503-after-256K", "return-reset-connection",
+                                     "return-408"])
         head = {"x-retry-test-id": name}
         place = self.session(x_retry_test_id=name)
         data, whole = b"r" * (2 * STEP), "0-%d/%d" % (2 * STEP - 1, 2 * STEP)
         self.assertEqual(self.chunk(place, data, whole, **head).status, 503)
         with self.assertRaises(CUT):
             self.chunk(place, b"", "*/*", **head)
+        self.assertEqual(self.fake.retry_left(name), ["return-408"])
         self.assertEqual(self.chunk(place, b"", "*/*", **head).status, 408)
         self.assertEqual(self.chunk(place, b"", "*/*", **head).headers["range"], "bytes=0-262143")
         self.assertEqual(self.chunk(place, data[STEP:], "%d-%d/%d" % (
             STEP, 2 * STEP - 1, 2 * STEP), **head).status, 200)
-        self.assertFalse(json.loads(self.fake.ask("GET", "/retry_test/" + name).body)["completed"])
-        with self.assertRaises(CUT):
-            self.fake.ask("GET", "/storage/v1/b/radiology/o/one?alt=media", headers=head,
-                          token=self.token)
-        self.assertTrue(json.loads(self.fake.ask("GET", "/retry_test/" + name).body)["completed"])
+        self.assertEqual(self.fake.retry_left(name), [])
+        self.assertTrue(self.fake.get("/retry_test/" + name)["completed"])
         self.assertEqual(self.fake.ask("DELETE", "/retry_test/" + name).status, 200)
         self.assertEqual(self.fake.ask("GET", "/retry_test/" + name).status, 404)
+
+    def test_retry_instructions_of_downloads(self):
+        data = os.urandom(2 * STEP)
+        self.fake.put("radiology", "one", data)
+        name = self.fake.retry_test(["return-broken-stream", "return-broken-stream-after-256K"],
+                                    "storage.objects.get")
+        for _ in range(2):
+            with self.assertRaises(CUT):
+                self.fake.ask("GET", "/storage/v1/b/radiology/o/one?alt=media", token=self.token,
+                              headers={"x-retry-test-id": name})
+        self.assertEqual(self.fake.retry_left(name), [])
+        self.assertEqual(self.fake.read("radiology", "one"), data)
+
+    def test_every_instruction_of_google(self):
+        scenarios = google.retry_scenarios()
+        if scenarios is None:
+            self.skipTest("no retry tests: %s is not there" % google.FACTS)
+        self.assertGreater(len(scenarios), 10)
+        for instruction in sorted({one for scenario in scenarios for one in scenario[1]}):
+            with self.subTest(instruction):
+                name = self.fake.retry_test([instruction])
+                place = self.session(query="&ifGenerationMatch=0")
+                size = 9 << 20
+                try:
+                    answer = self.chunk(place, b"g" * size, "0-%d/%d" % (size - 1, size),
+                                        **{"x-retry-test-id": name})
+                    self.assertEqual(str(answer.status), instruction.split("-")[1])
+                except CUT:
+                    self.assertEqual(instruction, "return-reset-connection")
+                self.assertEqual(self.fake.retry_left(name), [])
 
 
 FIELDS = [{"name": "id", "type": "STRING", "mode": "REQUIRED"},
