@@ -453,7 +453,8 @@ static void finish(struct call *call, struct session *session)
 
     snprintf(media.file, sizeof(media.file), "%s", session->discard ? "" : session->file);
     media.path = session->discard ? NULL : data_path(path, session->file);
-    if (!type)
+    /* The type of a chunk counts only where nobody said another. */
+    if (!type && !json_object_get(json_object_get(start, "resource"), "contentType"))
         type = call_header(call, "Content-Type");
     snprintf(media.type, sizeof(media.type), "%s", type ? type : "");
     digests_end(&session->digests, &media);

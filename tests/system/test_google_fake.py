@@ -473,6 +473,18 @@ class Resumable(Case):
             self.fake.heal()
             self.assertEqual(self.status(place)[0], 410)
 
+    def test_types(self):
+        for resource, head, chunk, kind in (
+                ({"contentType": "a/b"}, {}, "c/d", "a/b"), ({}, {"X_Upload_Content_Type": "a/b"},
+                                                             "c/d", "a/b"),
+                ({"contentType": "a/b"}, {"X_Upload_Content_Type": "a/b"}, "c/d", "a/b"),
+                ({}, {}, "c/d", "c/d"), ({"contentType": "a/b"}, {"X_Upload_Content_Type": "c/d"},
+                                         "c/d", None)):
+            place = self.session(resource=resource, **head)
+            answer = self.chunk(place, b"x", "0-0/1", **{"Content-Type": chunk})
+            self.assertEqual(json.loads(answer.body).get("contentType"), kind)
+            self.assertEqual(answer.status, 200 if kind else 400)
+
     def test_an_empty_object(self):
         place = self.session()
         self.assertEqual(self.chunk(place, b"", "*/0").status, 200)
