@@ -204,6 +204,25 @@ class Credentials(Case):
                      retry_deadline="0s")
 
 
+class Assertions(Case, google.ClientCase):
+    """What we sign, as jose reads it."""
+
+    def test_jose(self):
+        self.ask(get())
+        line, = self.fake.asked(op="oauth2.token")
+        said = self.verify_jwt(self.fake, line["body"]["assertion"])
+        self.assertEqual(said["protectedHeader"],
+                         {"alg": "RS256", "typ": "JWT", "kid": google.KEY_ID})
+        claims = said["payload"]
+        self.assertEqual(set(claims), {"iss", "scope", "aud", "iat", "exp"})
+        self.assertEqual((claims["iss"], claims["aud"]), (google.EMAIL, self.fake.token_url))
+        self.assertEqual(claims["scope"], "https://www.googleapis.com/auth/devstorage.read_write")
+        self.assertEqual(claims["exp"] - claims["iat"], 3600)
+        self.assertLess(abs(claims["iat"] - time.time()), 60)
+        with self.assertRaises(AssertionError):
+            self.verify_jwt(self.fake, line["body"]["assertion"], "stranger")
+
+
 class Tokens(Case):
     def test_one_for_all(self):
         self.assertEqual({answer.status for answer in self.ask(get(times=100))}, {200})
