@@ -49,7 +49,7 @@ static const char *const *fake_headers;
 static int64_t fake_delay, fake_deadline;
 static struct fake_reply (*fake_answer)(const struct fake_ask *);
 static char fake_log_text[8192];
-static bool fake_in_done, fake_misuse, fake_stopping;
+static bool fake_in_done, fake_misuse, fake_stopping, fake_last_first;
 
 static const char *fake_text(const struct sendit_host *host, const char *name)
 {
@@ -200,9 +200,11 @@ static void fake_deliver(struct fake_ask *ask, struct fake_response *response)
 
 static struct fake_ask *fake_first(void)
 {
-    struct fake_ask *ask = fake_asks[0];
+    size_t at = fake_last_first ? fake_n_asks - 1 : 0;
+    struct fake_ask *ask = fake_asks[at];
 
-    memmove(fake_asks, fake_asks + 1, --fake_n_asks * sizeof(fake_asks[0]));
+    fake_n_asks--;
+    memmove(fake_asks + at, fake_asks + at + 1, (fake_n_asks - at) * sizeof(fake_asks[0]));
     return ask;
 }
 
@@ -294,7 +296,7 @@ static void fake_reset(void)
     fake_delay = 1000;
     fake_deadline = 600000;
     fake_log_text[0] = '\0';
-    fake_in_done = fake_misuse = fake_stopping = false;
+    fake_in_done = fake_misuse = fake_stopping = fake_last_first = false;
     unsetenv("GOOGLE_CLOUD_PROJECT");
     unsetenv("GCLOUD_PROJECT");
     unsetenv("GOOGLE_CLOUD_QUOTA_PROJECT");

@@ -322,6 +322,23 @@ static void test_many_unauthorized(void **state)
     google_close(google);
 }
 
+/* One that is told so after the new token came does not cost another. */
+static void test_late_unauthorized(void **state)
+{
+    struct google *google = opened();
+    int counts[2] = {0};
+
+    (void)state;
+    fake_answer = by_token;
+    assert_int_equal(google_start(google, &get, count, counts), SENDIT_OK);
+    assert_int_equal(google_start(google, &get, count, counts), SENDIT_OK);
+    fake_last_first = true;
+    assert_int_equal(fake_http.drain(&fake_host, 0), SENDIT_OK);
+    assert_int_equal(counts[1], 2);
+    assert_int_equal(fake_n_tokens, 2);
+    google_close(google);
+}
+
 /* What has no token yet is not piled up without end. */
 static void test_bounded(void **state)
 {
@@ -725,6 +742,7 @@ static void test_metadata_project(void **state)
     says(200, "my-project"); /* no flavor */
     assert_null(google_project(google));
     assert_null(google_project(google));
+    assert_int_equal(fake_n_sent, 2); /* one of the first, one of this one */
     google_close(google);
     google = opened();
     n_script = at_script = 0;
@@ -1049,6 +1067,7 @@ int main(void)
         cmocka_unit_test_setup(test_many, setup),
         cmocka_unit_test_setup(test_early, setup),
         cmocka_unit_test_setup(test_many_unauthorized, setup),
+        cmocka_unit_test_setup(test_late_unauthorized, setup),
         cmocka_unit_test_setup(test_bounded, setup),
         cmocka_unit_test_setup(test_ended, setup),
         cmocka_unit_test_setup(test_short_life, setup),
