@@ -341,15 +341,13 @@ class Scenarios(Case):
 
     def play(self, scenario, method, instructions):
         there = self.fake.put("radiology", "there", b"bytes")
-        answer = self.fake.ask("POST", "/retry_test", {"instructions": {method: instructions}})
-        test = json.loads(answer.body)["id"]
+        test = self.fake.retry_test(instructions, method)
         call = self.CALLS[method](scenario["preconditionProvided"])
         call["path"] = call["path"].replace("%(generation)s", there["generation"])
         answer, = self.ask(call, request_header=["x-retry-test-id: " + test])
-        left = json.loads(self.fake.ask("GET", "/retry_test/" + test).body)
         where = "%d %s %s: %s" % (scenario["id"], method, instructions, answer.text)
         self.assertEqual(answer.status // 100 == 2, scenario["expectSuccess"], where)
-        self.assertTrue(left["completed"], where)
+        self.assertEqual(self.fake.retry_left(test), [], where)
         for name in self.fake.objects():
             self.fake.delete("radiology", name)
 
