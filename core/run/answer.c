@@ -886,8 +886,22 @@ static void batch_message(struct supervisor *sv, struct slot *slot, struct wire_
     }
 }
 
+/* Whoever compares changes nothing, whatever its worker may say.  Was it a try to? */
+static bool deny_change(struct slot *slot, enum wire_type type)
+{
+    bool asks = type == WIRE_STORE_PUT || type == WIRE_AUDIT || type == WIRE_WALK_PUT;
+
+    if (!slot->compares)
+        return false;
+    if (asks)
+        answer_result(slot, SENDIT_EDENIED);
+    return asks || type == WIRE_WALK_NOTE || type == WIRE_METRIC || type == WIRE_MESSAGE;
+}
+
 static void service_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg)
 {
+    if (deny_change(slot, msg->type))
+        return;
     switch (msg->type) {
     case WIRE_STORE_GET:
         store_get(sv, slot, msg);
@@ -930,7 +944,7 @@ void answer_message(struct supervisor *sv, struct slot *slot, struct wire_msg *m
 {
     slot->heard = supervisor_boottime();
     if (msg->type == WIRE_READY) {
-        slot->state = slot->source ? SLOT_BUSY : SLOT_IDLE;
+        slot->state = slot->source || slot->compares ? SLOT_BUSY : SLOT_IDLE;
         sv->early_deaths = 0;
     } else if (msg->type == WIRE_BROKEN) {
         int code = (int)wire_i64(msg);
@@ -941,6 +955,8 @@ void answer_message(struct supervisor *sv, struct slot *slot, struct wire_msg *m
         service_message(sv, slot, msg);
     } else if (slot->source && msg->type >= WIRE_FEED_OPEN && msg->type <= WIRE_FED) {
         feed_message(sv, slot, msg);
+    } else if (slot->compares) {
+        reconcile_message(sv, slot, msg);
     } else if (slot->state == SLOT_SETTLING) {
         later_message(sv, slot, msg);
     } else if (slot->has_batch) {

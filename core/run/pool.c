@@ -116,7 +116,7 @@ static struct run_page *make_page(const struct supervisor *sv, char **ret_path, 
     return page;
 }
 
-struct slot *pool_spawn(struct supervisor *sv, bool source)
+struct slot *pool_spawn(struct supervisor *sv, enum wire_role role)
 {
     struct slot *slot = calloc(1, sizeof(*slot));
     int pair[2] = {-1, -1}, page = -1;
@@ -126,7 +126,8 @@ struct slot *pool_spawn(struct supervisor *sv, bool source)
         goto fail;
     wire_init(&slot->wire, -1, WIRE_ANSWERS);
     slot->pidfd = -1;
-    slot->source = source;
+    slot->source = role == WIRE_FEEDS;
+    slot->compares = role == WIRE_COMPARES;
     slot->heard = supervisor_boottime();
     slot->page = make_page(sv, &slot->page_path, &page);
     if (!slot->page || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -471,6 +472,21 @@ static void bury_settling(struct supervisor *sv, struct slot *slot, int status)
     later_died(sv, slot, outside, how);
 }
 
+/* The only one of `sendit reconcile`: what is left is not compared. */
+static void bury_comparing(struct supervisor *sv, struct slot *slot, int status)
+{
+    int32_t index = atomic_load(&slot->page->stage);
+    bool known = index >= 0 && (size_t)index < sv->options->plan->n_stages;
+    char how[80];
+
+    describe_death(slot, status, how);
+    if (!sv->signal && known)
+        supervisor_fatal(sv, ERR_REFUSED, "stage \"%s\" %s while it compared",
+                         sv->options->plan->stages[index].id, how);
+    else if (!sv->signal)
+        supervisor_fatal(sv, ERR_REFUSED, "the worker that compares was lost: it %s", how);
+}
+
 /* A worker that had no batch. */
 static void bury_without_batch(struct supervisor *sv, struct slot *slot, int status)
 {
@@ -548,6 +564,8 @@ void pool_bury(struct supervisor *sv, struct slot *slot)
     } else if (slot->state == SLOT_SETTLING) {
         bury_settling(sv, slot, status);
         supervisor_flush(sv);
+    } else if (slot->state != SLOT_CLOSING && slot->compares) {
+        bury_comparing(sv, slot, status);
     } else if (slot->state != SLOT_CLOSING) {
         bury_without_batch(sv, slot, status);
     }

@@ -127,6 +127,19 @@ int run_away(struct ledger *ledger, struct run_away *ret_away, struct err *err);
 int run_pipeline(const struct run_options *options, struct ledger *ledger,
                  struct run_summary *ret_summary, struct err *err);
 
+/* What compare() of the stages finds; strings live until the call returns. */
+struct run_compare {
+    const struct run_request *request; /* as it was for run_build() */
+    const struct plan *plan;
+    void (*differs)(void *ctx, const char *stage, const char *code, const char *subject,
+                    const char *text);
+    void (*counted)(void *ctx, const char *stage, const char *what, unsigned long long n);
+    void *ctx;
+};
+/* Compare what the ledger keeps with what is there.  0 nothing differs, 1 something does; else not
+ * all was compared, and `err` says why: 3, 4, 75, 128 and a signal.  Nothing is written. */
+int run_reconcile(const struct run_compare *compare, struct ledger *ledger, struct err *err);
+
 /* The life of a worker: the supervisor's descriptors are WORKER_SOCKET and WORKER_PAGE. */
 #define RUN_WORKER_ARGUMENT "--worker"
 int run_worker(void);

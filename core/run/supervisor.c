@@ -201,7 +201,7 @@ static int begin_run(struct supervisor *sv)
     return result;
 }
 
-static int open_signals(struct supervisor *sv, sigset_t *ret_old)
+int supervisor_signals(struct supervisor *sv, sigset_t *ret_old)
 {
     sigset_t set;
 
@@ -311,7 +311,7 @@ static void give_work(struct supervisor *sv)
     }
     if (!stopping(sv) && !sv->queue_empty && active < sv->n_workers &&
         (all < sv->n_workers + SUPERVISOR_MAX_PARKED || !active))
-        pool_spawn(sv, false);
+        pool_spawn(sv, WIRE_WORKS);
 }
 
 /* ---- the loop ---- */
@@ -346,8 +346,7 @@ static void read_slot(struct supervisor *sv, struct slot *slot, bool ended)
         pool_bury(sv, slot);
 }
 
-/* Wait up to `timeout` ms for workers and signals, and answer them. */
-static void turn(struct supervisor *sv, int timeout)
+void supervisor_turn(struct supervisor *sv, int timeout)
 {
     enum { MANY = 1024 };
     struct pollfd fds[1 + 2 * MANY] = {{.fd = sv->signals, .events = POLLIN}};
@@ -416,15 +415,15 @@ static bool is_feeding(const struct supervisor *sv)
 static void feed(struct supervisor *sv)
 {
     for (int i = 0; i < sv->n_workers && !sv->fatal; i++)
-        pool_spawn(sv, false);
+        pool_spawn(sv, WIRE_WORKS);
     do {
         sv->source_lost = false;
         sv->found = 0;
         if (!sv->fatal)
-            pool_spawn(sv, true);
+            pool_spawn(sv, WIRE_FEEDS);
         while (is_feeding(sv)) {
             later_step(sv, false);
-            turn(sv, commit_in_time(sv));
+            supervisor_turn(sv, commit_in_time(sv));
             pool_check_timeouts(sv);
             if (sv->hurry)
                 pool_kill(sv);
@@ -452,7 +451,7 @@ static void work(struct supervisor *sv)
         give_work(sv);
         if (!has_work(sv))
             break;
-        turn(sv, commit_in_time(sv));
+        supervisor_turn(sv, commit_in_time(sv));
         pool_check_timeouts(sv);
         show_progress(sv);
     }
@@ -465,8 +464,8 @@ static void settle(struct supervisor *sv)
     while (later_is_left(sv)) {
         later_step(sv, true);
         if (!sv->slots && !stopping(sv))
-            pool_spawn(sv, false);
-        turn(sv, commit_in_time(sv));
+            pool_spawn(sv, WIRE_WORKS);
+        supervisor_turn(sv, commit_in_time(sv));
         pool_check_timeouts(sv);
     }
     supervisor_commit(sv);
@@ -483,7 +482,7 @@ static void say_goodbye(struct supervisor *sv)
     while (sv->slots) {
         if (sv->hurry)
             pool_kill(sv);
-        turn(sv, 100);
+        supervisor_turn(sv, 100);
         pool_check_timeouts(sv);
     }
 }
@@ -574,7 +573,7 @@ int run_pipeline(const struct run_options *options, struct ledger *ledger,
     sv.always_asks = must_ask(options->plan);
     setrlimit(RLIMIT_CORE, &no_core);
     sv.filters = run_filters_folder();
-    if (!sv.filters || open_signals(&sv, &old) || prepare(&sv)) {
+    if (!sv.filters || supervisor_signals(&sv, &old) || prepare(&sv)) {
         sv.fatal = true;
     } else {
         feed(&sv);

@@ -7,6 +7,7 @@
 #ifndef SENDIT_RUN_SUPERVISOR_H
 #define SENDIT_RUN_SUPERVISOR_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -122,6 +123,8 @@ struct supervisor {
     unsigned faults;     /* how many in a row */
     struct room room;
     struct away away;
+    const struct run_compare *compare; /* NULL but in `sendit reconcile` */
+    unsigned long long differences;
     struct later later[PLAN_MAX_STAGES]; /* by index in the plan */
     uint64_t left_later;                 /* batches in DONEPROCESSING when the run began */
     char *key_path;                      /* of the site key, or NULL */
@@ -140,11 +143,15 @@ void supervisor_broke(struct supervisor *sv);
 void supervisor_commit(struct supervisor *sv); /* all so far is durable */
 void supervisor_flush(struct supervisor *sv);  /* all so far outlives the supervisor */
 void supervisor_event(struct supervisor *sv, const struct run_event *event);
+/* Take signals from here on; the mask before is *ret_old. */
+int supervisor_signals(struct supervisor *sv, sigset_t *ret_old);
+/* Wait up to `timeout` ms for workers and signals, and answer them. */
+void supervisor_turn(struct supervisor *sv, int timeout);
 int64_t supervisor_clock(void);    /* CLOCK_MONOTONIC in ms */
 int64_t supervisor_boottime(void); /* CLOCK_BOOTTIME in ms, the clock of the page */
 
 /* pool.c */
-struct slot *pool_spawn(struct supervisor *sv, bool source);
+struct slot *pool_spawn(struct supervisor *sv, enum wire_role role);
 /* The worker is gone: what its death means for image and batch; frees the slot. */
 void pool_bury(struct supervisor *sv, struct slot *slot);
 void pool_check_timeouts(struct supervisor *sv);
@@ -207,6 +214,9 @@ bool later_is_left(const struct supervisor *sv);
 void later_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg);
 /* The worker that was in settle() is gone; `how` in words. */
 void later_died(struct supervisor *sv, const struct slot *slot, bool outside, const char *how);
+
+/* reconcile.c: what a worker said that compares. */
+void reconcile_message(struct supervisor *sv, struct slot *slot, struct wire_msg *msg);
 
 /* done.c: carry out `when_done` of a closed batch. */
 void done_carry_out(struct supervisor *sv, const char *batch);

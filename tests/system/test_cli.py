@@ -8,7 +8,7 @@ import unittest
 import sendit
 
 COMMANDS = ("run", "plan", "check", "stages", "new-stage", "test-stage", "test-recipe", "lint", "diff",
-            "status", "log", "quarantine", "retry")
+            "status", "log", "quarantine", "retry", "reconcile")
 NAME = "WEIDENBACH^ROSA"
 
 

@@ -295,6 +295,7 @@ class Away(Later):
         self.write(does="retry", run={"retry_for": "60s"})
         process = self.site.start("run", "--json", "--workers", "1", "--plugins", self.plugins)
         self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
         wait_for(lambda: "l" in self.called())
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(30), 143)
@@ -386,6 +387,7 @@ class Killed(Later):
         process = self.site.start("run", "--json", "--workers", "2", "--plugins", self.plugins,
                                   start_new_session=True)
         self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
         time.sleep(moment)
         if process.poll() is None:
             for pid in (sendit.children(process.pid) if whom == "workers" else [process.pid]):
@@ -408,6 +410,117 @@ class Killed(Later):
         n = len(self.states())
         self.assert_done(n)
         self.assertEqual(len(sendit.images(self.site.clean)), n)
+
+
+class Reconcile(Later):
+    def setUp(self):
+        super().setUp()
+        self.write()
+        self.go()
+
+    def reconcile(self, *args, expect=0, sound=True):
+        result = self.site.sendit("reconcile", "--plugins", self.plugins, *args)
+        if sound:
+            self.assert_sound(result)
+        self.assertEqual(result.status, expect, str(result))
+        return result
+
+    def dump(self):
+        """All that the ledger's tables have."""
+        with sqlite3.connect(os.path.join(self.site.state, "ledger.db")) as database:
+            return list(database.iterdump())
+
+    def test_nothing_differs(self):
+        before = self.dump()
+        result = self.reconcile()
+        self.assertEqual(result.out, "rows compared 3 rows\nnothing differs\n")
+        self.assertEqual(result.err, "")
+        self.assertEqual(self.dump(), before)
+        self.assertEqual(self.reconcile("--json").json,
+                         {"status": 0, "differences": [], "compared": {"rows": {"rows": 3}}})
+
+    def test_differences(self):
+        os.unlink(os.path.join(self.table, "b2"))
+        before = self.dump()
+        result = self.reconcile(expect=1)
+        self.assertEqual(result.out, "rows  rows.missing  b2  The table has no such row.\n"
+                                     "rows compared 3 rows\n1 difference; nothing was changed\n")
+        answer = self.reconcile("--json", expect=1).json
+        self.assertEqual(answer["differences"],
+                         [{"stage": "rows", "code": "rows.missing", "subject": "b2",
+                           "text": "The table has no such row."}])
+        self.assertEqual(self.dump(), before)
+        self.assertEqual(self.rows(), ["b1", "b3"])  # and mends nothing
+
+    def test_a_stage_that_would_write_is_denied(self):
+        self.write(compares="writes")
+        before = self.dump()
+        result = self.reconcile()
+        self.assertIn("rows.seen", result.err)
+        self.assertEqual(self.dump(), before)
+
+    def test_a_service_that_is_away(self):
+        self.write(compares="retry")
+        result = self.reconcile(expect=75)
+        self.assert_one_sentence(result, 'stage "rows" did not compare all: The table is away.')
+        answer = self.reconcile("--json", expect=75).json
+        self.assertIn("The table is away. (rows.away)", answer["error"])
+
+    def test_a_stage_that_cannot(self):
+        self.write(compares="fail")
+        self.assert_one_sentence(self.reconcile(expect=3), "The table may not be read.",
+                                 "rows.denied")
+
+    def test_a_stage_that_crashes(self):
+        self.write(compares="crash")
+        before = self.dump()
+        result = self.reconcile(expect=3, sound=False)
+        self.assertIn('stage "rows" crashed', result.err)
+        self.assertIn("while it compared", result.err)
+        self.assertEqual(self.dump(), before)
+
+    def test_a_stage_that_hangs(self):
+        self.write(compares="hang", run={"stage_timeout": "2s"})
+        result = self.reconcile(expect=3, sound=False)
+        self.assertIn("did not answer within stage_timeout while it compared", result.err)
+
+    def test_a_signal(self):
+        self.write(compares="hang")
+        process = self.site.start("reconcile", "--plugins", self.plugins)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        wait_for(lambda: sendit.children(process.pid))
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)  # two that come together are one
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(30), 130)
+
+    def test_without_a_stage_that_compares(self):
+        self.site.write_pipeline(self.site.stages())
+        self.assert_one_sentence(self.reconcile(expect=3), "no enabled stage can compare")
+
+    def test_without_a_ledger(self):
+        self.reconcile("--state", self.site.path("new"), expect=3)
+        self.assertFalse(os.path.exists(self.site.path("new")))
+
+    def test_while_a_run_is_under_way(self):
+        self.site.add_images(1, 9)
+        self.write(does="retry", run={"retry_for": "60s"})
+        process = self.site.start("run", "--json", "--workers", "1", "--plugins", self.plugins)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        before = self.called()
+        wait_for(lambda: self.called() != before)
+        self.assert_one_sentence(self.reconcile(expect=3), "another sendit")
+
+    def test_what_a_dead_run_left_is_the_next_ones(self):
+        """Pages of its workers say which image was in hand: reconcile leaves them."""
+        page = os.path.join(self.site.state, "scratch", "page-000000")
+        with open(page, "wb") as file:
+            file.write(b"x")
+        self.reconcile()
+        self.assertEqual(os.listdir(os.path.dirname(page)), ["page-000000"])
 
 
 if __name__ == "__main__":

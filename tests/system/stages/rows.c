@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum deed { SETTLES, RETRY, FAIL, SKIP, UNKNOWN, FORGET, LOSE, CRASH, HANG, KILL, NONSENSE };
-enum compares { PASSES, COMPARE_RETRY, COMPARE_FAIL, COMPARE_CRASH, WRITES };
+enum compares { PASSES, COMPARE_RETRY, COMPARE_FAIL, COMPARE_CRASH, WRITES, COMPARE_HANG };
 
 struct sendit_stage_state {
     const struct sendit_host *host;
@@ -39,7 +39,7 @@ static const struct sendit_option options[] = {
      "finish() returns when another worker has written the row."},
     {"holds", SENDIT_OPT_BOOLEAN, 0, "false", NULL,
      "finish() holds an item of the first attempt for another one."},
-    {"compares", SENDIT_OPT_CHOICE, 0, "pass", "pass|retry|fail|crash|writes",
+    {"compares", SENDIT_OPT_CHOICE, 0, "pass", "pass|retry|fail|crash|writes|hang",
      "What compare() does."},
 };
 
@@ -249,6 +249,9 @@ static sendit_verdict compare(struct sendit_stage_state *self, const struct send
         return sendit_because(why, SENDIT_FAIL, "rows.denied", "The table may not be read.");
     case COMPARE_CRASH:
         abort();
+    case COMPARE_HANG:
+        for (;;)
+            pause();
     case WRITES:
         if (self->store->put(self->host, "b1", "x", 1, 0) != SENDIT_EDENIED ||
             self->store->append(self->host, "rows.compared", "{}") != SENDIT_EDENIED)
