@@ -66,6 +66,7 @@ struct google_request {
     uint32_t n_body;
     uint32_t max_body;   /* of the answer; 0: 1 MiB */
     uint32_t timeout_ms; /* of one try; 0: the host's hour */
+    uint32_t delay_ms;   /* before the first one */
     /* By itself or by a precondition: it is tried again on 408, 429, 5xx, a rate limit, a
      * connection that was cut, and silence. */
     bool idempotent;

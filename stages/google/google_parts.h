@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 
 #define MAX_HEADERS 32           /* of a caller, and of request_header */
+#define MAX_PARTS 100000         /* of a body */
 #define MAX_WAITING 64           /* calls that wait for a token, before start() waits, too */
 #define MAX_ORIGIN 512           /* bytes of scheme, host and port */
 #define MAX_URL 4096             /* of a request */

@@ -75,9 +75,9 @@ static void call_free(struct call *call)
     if (call->url)
         explicit_bzero(call->url, strlen(call->url)); /* it may be that of a session */
     free(call->url);
-    free(call->parts);
     for (size_t i = 0; i <= MAX_HEADERS; i++)
         free(call->headers[i]);
+    free(call->parts);
     free(call);
 }
 
@@ -124,24 +124,14 @@ static sendit_result copy_headers(struct call *call, const char *const *headers)
     return SENDIT_OK;
 }
 
-static sendit_result copy_parts(struct call *call, const struct sendit_part *parts, uint32_t n)
-{
-    if (!n)
-        return SENDIT_OK;
-    call->parts = calloc(n, sizeof(*parts));
-    if (!call->parts)
-        return SENDIT_ENOMEM;
-    memcpy(call->parts, parts, n * sizeof(*parts));
-    return SENDIT_OK;
-}
-
 static sendit_result call_new(struct google *google, const struct google_request *request,
                               struct call **ret_call)
 {
     struct call *call = NULL;
     sendit_result r;
 
-    if (!request->method || !request->url || (request->n_body && !request->body))
+    if (!request->method || !request->url || request->n_body > MAX_PARTS ||
+        (request->n_body && !request->body))
         return SENDIT_EINVAL;
     call = calloc(1, sizeof(*call));
     if (!call)
@@ -149,17 +139,19 @@ static sendit_result call_new(struct google *google, const struct google_request
     call->google = google;
     call->request = *request;
     call->url = strdup(request->url);
-    r = call->url ? copy_headers(call, request->headers) : SENDIT_ENOMEM;
-    if (r == SENDIT_OK)
-        r = copy_parts(call, request->body, request->n_body);
+    call->parts = calloc(request->n_body + 1u, sizeof(*call->parts));
+    r = call->url && call->parts ? copy_headers(call, request->headers) : SENDIT_ENOMEM;
     if (r != SENDIT_OK) {
         call_free(call);
         return r;
     }
+    if (request->n_body)
+        memcpy(call->parts, request->body, request->n_body * sizeof(*request->body));
     call->request.url = call->url;
     call->request.headers = (const char *const *)call->headers;
     call->request.body = call->parts;
     call->backoff.began_ms = google_now_ms(google);
+    call->backoff.in_ms = request->delay_ms;
     call->answer.body = call->answer.reason = call->answer.message = "";
     *ret_call = call;
     return SENDIT_OK;

@@ -933,6 +933,21 @@ static void test_headers(void **state)
     google_close(google);
 }
 
+static void test_delay(void **state)
+{
+    struct google_request later = get;
+
+    (void)state;
+    later.delay_ms = 700;
+    says(401, "");
+    says(503, "");
+    says(200, "{}");
+    assert_int_equal(ask(&later).status, 200);
+    assert_int_equal(fake_delays[1], 700);
+    assert_int_equal(fake_delays[3], 0); /* with another token, at once */
+    assert_in_range(fake_delays[4], 1000, 2000);
+}
+
 /* A rate is waited for; a quota, or any other 403, is not. */
 static void test_rate(void **state)
 {
@@ -1089,6 +1104,7 @@ int main(void)
         cmocka_unit_test_setup(test_misuse, setup),
         cmocka_unit_test_setup(test_letter, setup),
         cmocka_unit_test_setup(test_headers, setup),
+        cmocka_unit_test_setup(test_delay, setup),
         cmocka_unit_test_setup(test_rate, setup),
         cmocka_unit_test_setup(test_clock_set_back, setup),
         cmocka_unit_test_setup(test_jitter, setup),
