@@ -28,9 +28,9 @@
 #define SYSTEM_PIPELINE "/etc/sendit/pipeline.json"
 
 const struct cli_command *const cli_commands[] = {
-    &cli_run,        &cli_plan,        &cli_check, &cli_stages,    &cli_new_stage,
-    &cli_test_stage, &cli_test_recipe, &cli_lint,  &cli_diff,      &cli_status,
-    &cli_log,        &cli_quarantine,  &cli_retry, &cli_reconcile, NULL,
+    &cli_run,         &cli_plan,   &cli_check,     &cli_stages, &cli_new_stage, &cli_test_stage,
+    &cli_test_recipe, &cli_lint,   &cli_diff,      &cli_status, &cli_log,       &cli_quarantine,
+    &cli_retry,       &cli_resume, &cli_reconcile, NULL,
 };
 
 /* ---- errors ---- */

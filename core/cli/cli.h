@@ -80,7 +80,7 @@ struct cli_command {
 /* One per file core/cli/NAME.c; all stand in cli_commands[], in the order of `sendit --help`. */
 extern const struct cli_command cli_run, cli_plan, cli_check, cli_stages, cli_new_stage,
     cli_test_stage, cli_test_recipe, cli_lint, cli_diff, cli_status, cli_log, cli_quarantine,
-    cli_retry, cli_reconcile;
+    cli_retry, cli_resume, cli_reconcile;
 extern const struct cli_command *const cli_commands[];
 
 /* Parse and run: what main() returns. */

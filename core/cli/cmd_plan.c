@@ -70,12 +70,26 @@ static void add_label_cell(struct table *table, const struct plan *plan, uint64_
     buf_fini(&buf);
 }
 
+static void add_hold(struct table *table, const struct plan_stage *stage)
+{
+    table_addf(table, strcmp(stage->id, stage->use) ? "%s\n(hold)" : "%s", stage->id);
+    table_add(table, NULL);
+    table_add(table, NULL);
+    table_add(table, "lets images rest\nuntil sendit resume");
+    table_add(table, "sendit's own");
+}
+
 static void add_stage(struct table *table, const struct plan *plan, const struct plan_stage *stage,
                       size_t number)
 {
     char *does = words_of_flags(stage->plugin->flags | (stage->egress ? SENDIT_EGRESS : 0u));
 
     table_addf(table, "%zu", number);
+    if (stage->hold) {
+        add_hold(table, stage);
+        free(does);
+        return;
+    }
     if (strcmp(stage->id, stage->use))
         table_addf(table, "%s\n(%s %s)", stage->id, stage->use, stage->plugin->version);
     else
@@ -179,6 +193,31 @@ static void print_network(const struct plan *plan, FILE *out)
     }
     if (!any)
         say(out, &title, "no stage talks to it");
+}
+
+/* How far an image is de-identified when it comes to rest. */
+static void print_rests(const struct plan *plan, FILE *out)
+{
+    const char *title = "rests";
+    uint64_t have = 0;
+
+    for (size_t i = 0; i < plan->n_stages; i++) {
+        const struct plan_stage *stage = &plan->stages[i];
+        char *labels;
+
+        if (!stage->enabled)
+            continue;
+        if (!stage->hold) {
+            have = plan_labels_after(stage, have, stage->plugin->flags & SENDIT_MUTATES);
+            continue;
+        }
+        labels = list_labels(plan, have);
+        sayf(out, &title, "images rest at %s with %s%s", stage->id,
+             labels && *labels ? labels : "no label",
+             (plan->egress_needs & ~have) ? ", IDENTIFIED perhaps: they lack what the policy asks"
+                                          : "");
+        free(labels);
+    }
 }
 
 /* What is sent there does not come to where the stage's name says. */
@@ -388,6 +427,7 @@ void cli_print_plan(const struct plan *plan, FILE *out)
     putc('\n', out);
     print_network(plan, out);
     print_diverted(plan, out);
+    print_rests(plan, out);
     print_vouched(plan, out);
     print_allowed(plan, out);
     print_because(plan, out);

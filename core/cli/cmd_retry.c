@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cli/table.h"
 #include "ledger/ledger.h"
+#include "run/held.h"
 #include "run/run.h"
 
 /* What would run now. */
@@ -231,6 +232,9 @@ static int retry_batch(struct retrying *retrying, const char *id)
         result = ledger_again(retrying->ledger, id, all, stays, retrying, &n, retrying->err);
     if (!result && n)
         result = keep(retrying, id, n);
+    if (!result && n) /* of what begins at its original again */
+        result = ledger_commit(retrying->ledger, retrying->err) ||
+                 held_clean(retrying->ledger, retrying->now.plan->state, id, retrying->err);
     if (!result)
         result = add_answer(retrying, id, n);
     json_decref(retrying->differs);
@@ -397,6 +401,9 @@ const struct cli_command cli_retry = {
         "file-store holds it, unless it may replace what is there:\n"
         "\n"
         "  sendit run --set file-store.on_conflict=replace\n"
+        "\n"
+        "A batch that rests at a hold entry is taken from its originals, too, as far as they are\n"
+        "there; what failed behind one goes on behind it.\n"
         "\n"
         "Images that were released from quarantine keep what was decided about them.",
     .examples = "sendit retry b3\tone batch, after what failed was mended\n"

@@ -72,18 +72,21 @@ static void show_batch(struct progress *progress, const struct ledger_batch *bat
     const struct ledger_counts *n = &batch->counts;
     const struct log_who who = {NULL, batch->id, NULL};
     const char *state = ledger_batch_word((enum ledger_batch_state)batch->state);
+    char waiting[48] = "";
 
-    log_event(LOG_INFO, &who, "batch.closed", "%s: found %llu", state,
-              (unsigned long long)n->found);
+    log_event(LOG_INFO, &who, batch->state == BATCH_HELD ? "batch.held" : "batch.closed",
+              "%s: found %llu", state, (unsigned long long)n->found);
     if (progress->cli->json || progress->cli->verbose < 0 ||
         (progress->bar && batch->state != BATCH_ERROR))
         return;
     wipe_bar(progress);
+    if (n->waiting)
+        snprintf(waiting, sizeof(waiting), " + waiting %llu", (unsigned long long)n->waiting);
     printf(
-        "batch %-6s %-5s  found %llu = %s %llu + quarantined %llu + failed %llu + ignored %llu\n",
+        "batch %-6s %-5s  found %llu = %s %llu + quarantined %llu + failed %llu + ignored %llu%s\n",
         batch->id, state, (unsigned long long)n->found, n->checked ? "checked" : "stored",
         (unsigned long long)(n->stored + n->checked), (unsigned long long)n->quarantined,
-        (unsigned long long)n->failed, (unsigned long long)n->ignored);
+        (unsigned long long)n->failed, (unsigned long long)n->ignored, waiting);
     fflush(stdout);
 }
 
@@ -193,7 +196,9 @@ static void print_summary(const struct run_summary *summary, struct ledger *ledg
         puts("What is held: sendit quarantine list");
     if (n->failed)
         puts("What failed: sendit log");
-    if (n->waiting)
+    if (summary->resting)
+        puts("What rests goes on with: sendit resume");
+    if (n->waiting > summary->resting)
         puts("What waits is taken by the next sendit run.");
     print_later(summary, ledger);
 }
@@ -207,13 +212,13 @@ static void print_json(const struct run_summary *summary, struct ledger *ledger,
 
     ledger_reasons(ledger, NULL, true, add_reason, reasons, &ignored);
     answer = json_pack(
-        "{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "status", status,
-        "found", (json_int_t)n->found, "stored", (json_int_t)n->stored, "checked",
+        "{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "status",
+        status, "found", (json_int_t)n->found, "stored", (json_int_t)n->stored, "checked",
         (json_int_t)n->checked, "quarantined", (json_int_t)n->quarantined, "failed",
         (json_int_t)n->failed, "ignored", (json_int_t)n->ignored, "waiting", (json_int_t)n->waiting,
-        "batches", (json_int_t)summary->batches, "known_batches",
-        (json_int_t)summary->known_batches, "later", (json_int_t)summary->later, "settled",
-        (json_int_t)summary->settled, "seconds", summary->seconds, "reasons", reasons);
+        "resting", (json_int_t)summary->resting, "batches", (json_int_t)summary->batches,
+        "known_batches", (json_int_t)summary->known_batches, "later", (json_int_t)summary->later,
+        "settled", (json_int_t)summary->settled, "seconds", summary->seconds, "reasons", reasons);
     if (answer && err->text[0])
         json_object_set_new(answer, "error", json_string(err->text));
     if (answer)
@@ -232,7 +237,7 @@ static void say_lowered(const struct plan *plan)
     for (size_t i = 0; i < plan->n_stages; i++) {
         const struct log_who who = {.stage = plan->stages[i].id};
 
-        if (plan->stages[i].enabled && plan->stages[i].because)
+        if (plan->stages[i].enabled && plan->stages[i].because && !plan->stages[i].hold)
             log_event(LOG_WARN, &who, "recipe.keeps",
                       "Its recipes keep what the profile would take: %s", plan->stages[i].because);
     }

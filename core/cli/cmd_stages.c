@@ -154,6 +154,20 @@ static int show_core(const struct cli *cli)
     return 0;
 }
 
+/* The core's own entry has no file. */
+static int show_hold(const struct cli *cli)
+{
+    const struct sendit_plugin *plugin = plan_hold_file.plugin;
+
+    if (cli->json)
+        return cli_answer(json_pack("{s:s, s:s, s:[]}", "name", plugin->name, "summary",
+                                    plugin->summary, "options"));
+    printf("%s%s%s - %s\n\n", cli_style(CLI_BOLD), plugin->name, cli_style(CLI_PLAIN),
+           plugin->summary);
+    print_options(NULL, 0);
+    return 0;
+}
+
 static int show_one(const struct cli *cli, struct loader *loader)
 {
     const struct stage_file *file;
@@ -259,6 +273,8 @@ static int run(const struct cli *cli)
         return cli_usage(cli, "--schema is about all stages: leave \"%.60s\" out", cli->args[0]);
     if (cli->n_args && !strcmp(cli->args[0], "run"))
         return show_core(cli);
+    if (cli->n_args && !strcmp(cli->args[0], PLAN_HOLD))
+        return show_hold(cli);
     /* A pipeline matters only for the plugins.d beside it. */
     if (cli_pipeline(cli, &request.plan.path, &no_pipeline))
         request.plan.path = NULL;
@@ -287,7 +303,7 @@ const struct cli_command cli_stages = {
         "to\n"
         "allow, its file, and its options with type, default and limit. The name \"run\" shows "
         "the\n"
-        "core's own options.\n"
+        "core's own options, \"hold\" its own entry.\n"
         "\n"
         "--schema prints a JSON Schema of pipeline.json with the options of every stage, by which\n"
         "an editor completes and checks it: name its file under \"$schema\".",

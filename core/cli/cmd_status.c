@@ -68,7 +68,10 @@ static int add_batch(void *ctx, const struct ledger_batch *batch)
         return 0;
     }
     table_add(&view->table, batch->id);
-    table_add(&view->table, ledger_batch_word((enum ledger_batch_state)batch->state));
+    if (batch->state == BATCH_HELD)
+        table_addf(&view->table, "HELD at %s", batch->rests);
+    else
+        table_add(&view->table, ledger_batch_word((enum ledger_batch_state)batch->state));
     add_counts(view, &batch->counts);
     table_add(&view->table, cli_time(batch->finished_ms, time));
     if (view->cli->paths)
@@ -157,7 +160,8 @@ static int print_reasons(struct view *view, struct ledger *ledger, struct err *e
 /* Somebody put it back: no warning, but why it waits. */
 static bool is_put_back(const struct ledger_message *message)
 {
-    return !strcmp(message->code, "batch.retried") || !strcmp(message->code, "quarantine.released");
+    return !strcmp(message->code, "batch.retried") || !strcmp(message->code, "batch.resumed") ||
+           !strcmp(message->code, "quarantine.released");
 }
 
 static int add_message(void *ctx, const struct ledger_message *message)
@@ -271,8 +275,8 @@ static void print_waiting(const struct view *view, struct ledger *ledger,
     struct err ignored;
     char a[32];
 
-    if (n[BATCH_QUEUE] || n[BATCH_PROCESSING] || n[BATCH_DONEPROCESSING] || n[BATCH_ERROR] ||
-        totals->quarantined)
+    if (n[BATCH_QUEUE] || n[BATCH_PROCESSING] || n[BATCH_DONEPROCESSING] || n[BATCH_HELD] ||
+        n[BATCH_ERROR] || totals->quarantined)
         putchar('\n');
     if (n[BATCH_QUEUE])
         printf("QUEUE: %s; the next sendit run takes what waits.\n", cli_number(n[BATCH_QUEUE], a));
@@ -285,6 +289,8 @@ static void print_waiting(const struct view *view, struct ledger *ledger,
             cli_number(n[BATCH_DONEPROCESSING], a));
         ledger_waits(ledger, print_wait, NULL, &ignored);
     }
+    if (n[BATCH_HELD])
+        printf("HELD: %s; what rests goes on with: sendit resume\n", cli_number(n[BATCH_HELD], a));
     if (n[BATCH_ERROR])
         printf("ERROR: %s; why: sendit log\n", cli_number(n[BATCH_ERROR], a));
     if (totals->quarantined)
@@ -307,10 +313,11 @@ static int add_batch_json(void *ctx, const struct ledger_batch *batch)
 
     return cli_append(
         view->array,
-        json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:o, s:o*}", "batch", batch->id,
-                  "state", ledger_batch_word((enum ledger_batch_state)batch->state), "continues",
-                  batch->continues, "tries", (json_int_t)batch->attempt, "bytes",
-                  (json_int_t)batch->bytes, "queued_ms", (json_int_t)batch->queued_ms, "started_ms",
+        json_pack("{s:s, s:s, s:s?, s:s?, s:I, s:I, s:I, s:I, s:I, s:o, s:o*}", "batch", batch->id,
+                  "state", ledger_batch_word((enum ledger_batch_state)batch->state), "rests",
+                  batch->state == BATCH_HELD ? batch->rests : NULL, "continues", batch->continues,
+                  "tries", (json_int_t)batch->attempt, "bytes", (json_int_t)batch->bytes,
+                  "queued_ms", (json_int_t)batch->queued_ms, "started_ms",
                   (json_int_t)batch->started_ms, "finished_ms", (json_int_t)batch->finished_ms,
                   "counts", counts_json(&batch->counts), "folder",
                   view->cli->paths ? cli_json_text(batch->key) : NULL),
@@ -416,6 +423,7 @@ const struct cli_command cli_status = {
         "  PROCESSING    a worker has it\n"
         "  DONEPROCESSING  through every stage, of which some have something to do later, as a\n"
         "                store whose rows wait for a job; the next run does it\n"
+        "  HELD          it rests at a hold entry until sendit resume\n"
         "  DONE          every file ended, none failed\n"
         "  EMPTY         the same, and none was stored\n"
         "  ERROR         a file failed, or a stage stopped the batch\n"

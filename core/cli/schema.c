@@ -201,11 +201,23 @@ static json_t *consents(void)
                      "anyOf", "enum", words, "type", "string", "pattern", "^grant:" LABEL "$");
 }
 
+/* The core's own entry has no options, and asks for nothing. */
+static json_t *hold_case(void)
+{
+    return json_pack("{s:{s:{s:{s:s}}}, s:{s:s, s:{s:{s:{}, s:{}}, s:b}}}", "if", "properties",
+                     "use", "const", PLAN_HOLD, "then", "description",
+                     plan_hold_file.plugin->summary, "properties", "config", "properties", "not",
+                     "allow", 0);
+}
+
 /* An entry; the options of "config" depend on "use". */
 static json_t *entry_of(const struct stage_file *files, size_t n, bool *failed)
 {
     json_t *names = json_array(), *cases = json_array();
 
+    json_array_append_new(names, json_string(PLAN_HOLD));
+    if (json_array_append_new(cases, hold_case()))
+        failed[0] = true;
     for (size_t i = 0; i < n; i++) {
         const struct sendit_plugin *plugin = files[i].plugin;
 

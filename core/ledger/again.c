@@ -7,9 +7,9 @@
 /* ---- decisions ---- */
 
 /* It waits again; what an earlier try left of it would else be taken for this one's. */
-static int put_back(struct ledger *ledger, int64_t item, struct err *err)
+static int put_back(struct ledger *ledger, int64_t item, bool from_held, struct err *err)
 {
-    return db_write(ledger, SQL_AGAIN, DB_ARGS(db_int(item)), err) < 0 ? -1 : 0;
+    return db_write(ledger, SQL_AGAIN, DB_ARGS(db_int(item), db_int(from_held)), err) < 0 ? -1 : 0;
 }
 
 int ledger_decide(struct ledger *ledger, const struct ledger_decision *decision, struct err *err)
@@ -33,9 +33,10 @@ int ledger_decide(struct ledger *ledger, const struct ledger_decision *decision,
         return -1;
     if (decision->dropped)
         return db_write(ledger, SQL_DROP, DB_ARGS(db_int(item)), err) < 0 ? -1 : 0;
-    /* A batch that is in QUEUE or at work stays what it is. */
-    return put_back(ledger, item, err) ||
-                   db_write(ledger, SQL_REOPEN, DB_ARGS(db_int(item >> 24)), err) < 0
+    /* A batch that is at work stays what it is. */
+    return put_back(ledger, item, true, err) ||
+                   db_write(ledger, SQL_REOPEN_FOR, DB_ARGS(db_int(item >> 24), db_int(item)),
+                            err) < 0
                ? -1
                : 0;
 }
@@ -97,7 +98,7 @@ int ledger_dropped(struct ledger *ledger, const char *batch, uint64_t *ret_n, st
 
 struct again {
     struct ledger *ledger;
-    bool all;
+    bool all, held; /* held: the batch rests */
     ledger_item_fn *stays;
     void *ctx;
     uint64_t n;
@@ -109,6 +110,8 @@ static bool is_taken(const struct again *again, const struct ledger_item *item)
 {
     if (item->state == ITEM_FAILED)
         return true;
+    if (item->state == ITEM_WAITING)
+        return again->held && *item->rests;
     return again->all && !item->dropped &&
            (item->state == ITEM_STORED || item->state == ITEM_CHECKED ||
             item->state == ITEM_QUARANTINED);
@@ -123,7 +126,8 @@ static int take_again(void *ctx, const struct ledger_item *item)
         return 0;
     again->n++;
     again->broken =
-        id_item(item->id, NULL, &id, again->err) || put_back(again->ledger, id, again->err);
+        id_item(item->id, NULL, &id, again->err) ||
+        put_back(again->ledger, id, item->state == ITEM_FAILED && !again->held, again->err);
     return again->broken;
 }
 
@@ -142,8 +146,9 @@ int ledger_again(struct ledger *ledger, const char *batch, bool all, ledger_item
     if (have)
         return have < 0 ? -1 : db_misuse(err, "a batch that it does not have");
     closed = now.state == BATCH_DONE || now.state == BATCH_EMPTY || now.state == BATCH_ERROR;
+    again.held = now.state == BATCH_HELD;
     ledger_batch_fini(&now);
-    if (!closed)
+    if (!closed && !again.held)
         return db_misuse(err, "a batch again that is not closed");
     if (ledger_items(ledger, batch, 0, take_again, &again, err) || again.broken)
         return -1;

@@ -53,8 +53,8 @@ static int unpass(struct ledger *ledger, int64_t first, int64_t last, struct err
     return change_many(ledger, SQL_UNPASS, args, 2, err);
 }
 
-/* Back to QUEUE.  What passed in a try that did not finish would else be taken for done by the
- * next one. */
+/* Back to QUEUE, or HELD if all that is left of it rests elsewhere.  What passed in a try that did
+ * not finish would else be taken for done by the next one. */
 static int requeue(struct ledger *ledger, int64_t batch, struct err *err)
 {
     int64_t changed;

@@ -129,6 +129,8 @@ struct ledger_batch {
     char *done_folder;
     int64_t queued_ms, started_ms, finished_ms; /* wall clock, 0 for not yet */
     uint64_t bytes;                             /* of its files */
+    char *rests; /* id of the hold entry at which it rests or, in any other state, behind which it
+                  * goes on; "" for one that begins at the source */
     struct ledger_counts counts;
 };
 void ledger_batch_fini(struct ledger_batch *batch);
@@ -157,7 +159,8 @@ struct ledger_item {
     uint64_t pixel_length;
     const char *uid; /* new SOP Instance UID */
     int64_t decided_ms;
-    bool dropped; /* quarantined for good: somebody said so */
+    bool dropped;      /* quarantined for good: somebody said so */
+    const char *rests; /* id of the hold entry that its held file is of, or "" */
 };
 typedef int ledger_item_fn(void *ctx, const struct ledger_item *item); /* nonzero stops */
 /* The items of a batch in order; `state` 0 for all. */
@@ -177,7 +180,9 @@ int ledger_item_changed(struct ledger *ledger, const struct ledger_item *item, s
 /* What became of it: state, stage, code, text, labels, header_digest, pixel_length, uid of `item`
  * are kept; an item that ended already is left as it is. */
 int ledger_item_decide(struct ledger *ledger, const struct ledger_item *item, struct err *err);
-/* Those of a batch that wait, in order, behind item `after` ("" from the first), up to `max`. */
+/* Those of a batch that wait and go on where the batch does (`rests`), in order, behind item
+ * `after`
+ * ("" from the first), up to `max`. */
 int ledger_items_after(struct ledger *ledger, const char *batch, const char *after, size_t max,
                        ledger_item_fn *each, void *ctx, struct err *err);
 /* An item went through every stage: labels, header_digest, pixel_length and uid are kept, but it
@@ -195,6 +200,19 @@ int ledger_items_fail(struct ledger *ledger, const char *batch, const char *code
  * waits is an error of the caller.  *ret_state is the state. */
 int ledger_batch_close(struct ledger *ledger, const char *batch, bool stopped, int *ret_state,
                        struct err *err);
+
+/* ---- what rests ---- */
+
+/* The stages before a hold entry have finished: those that passed rest there, and keep their
+ * labels. */
+int ledger_items_rest(struct ledger *ledger, const char *batch, const char *hold, struct err *err);
+/* How many of a batch wait behind a hold entry, "" for the source; `hold` NULL: at any. */
+int ledger_resting(struct ledger *ledger, const char *batch, const char *hold, uint64_t *ret_n,
+                   struct err *err);
+/* A batch at work is HELD: it rests at `hold`. */
+int ledger_batch_rest(struct ledger *ledger, const char *batch, const char *hold, struct err *err);
+/* One that is HELD is in QUEUE, to go on behind the entry at which it rests. */
+int ledger_resume(struct ledger *ledger, const char *batch, struct err *err);
 
 /* ---- what is settled later ---- */
 
@@ -257,7 +275,8 @@ struct ledger_decision {
     int64_t at_ms;
 };
 /* Keep it, with `item`, `dropped`, `vouched`, `because` and `user` of `decision`.  An item that is
- * released waits again, and its batch, if it was closed, is in QUEUE.  One that is not in
+ * released waits again, and its batch, if it was closed or HELD, is in QUEUE, to go on where that
+ * item does.  So is one in QUEUE that was resumed: it rests again, all of it.  One that is not in
  * quarantine, or was dropped, is a mistake of the caller. */
 int ledger_decide(struct ledger *ledger, const struct ledger_decision *decision, struct err *err);
 /* Of a batch or of one item, in the order of items, then of time. */
@@ -270,7 +289,9 @@ int ledger_dropped(struct ledger *ledger, const char *batch, uint64_t *ret_n, st
 /*
  * Take a closed batch again: what failed or, with `all`, what was stored, checked, quarantined or
  * failed, too, but nothing that was dropped and nothing for which `stays` (NULL: none) returns
- * nonzero.  Those wait again and the batch is in QUEUE; if there are none, nothing changes.
+ * nonzero.  Those wait again and the batch is in QUEUE; if there are none, nothing changes.  What
+ * failed behind a hold goes on there, unless its held file was lost; all else begins at the source.
+ * One that is HELD is taken, too: what rests there begins at the source.
  */
 int ledger_again(struct ledger *ledger, const char *batch, bool all, ledger_item_fn *stays,
                  void *ctx, uint64_t *ret_n, struct err *err);

@@ -155,6 +155,7 @@ int row_item(struct ledger *ledger, sqlite3_stmt *stmt, struct item_row *row, st
         .uid = db_column(stmt, 14),
         .decided_ms = sqlite3_column_int64(stmt, 15),
         .dropped = sqlite3_column_int(stmt, 16) != 0,
+        .rests = db_column(stmt, 17),
     };
     if (sqlite3_errcode(ledger->db) == SQLITE_NOMEM)
         return db_fail(ledger, SQLITE_NOMEM, err);
@@ -240,9 +241,9 @@ int row_batch(struct ledger *ledger, sqlite3_stmt *stmt, struct ledger_batch *re
 
     id_of_batch(id, batch.id);
     if (dup_column(stmt, 1, &batch.key) || dup_batch_id(stmt, 2, &batch.continues) ||
-        dup_column(stmt, 6, &batch.done_folder))
+        dup_column(stmt, 6, &batch.done_folder) || dup_column(stmt, 11, &batch.rests))
         db_fail(ledger, SQLITE_NOMEM, err);
-    else if (!batch.state || !batch.key)
+    else if (!batch.state || !batch.key || !batch.rests)
         db_fail(ledger, SQLITE_CORRUPT, err);
     else if (!row_counts(ledger, SQL_COUNTS, DB_ARGS(db_int(id)), &batch.counts, err)) {
         *ret_batch = batch;
@@ -257,5 +258,6 @@ void ledger_batch_fini(struct ledger_batch *batch)
     free(batch->key);
     free(batch->continues);
     free(batch->done_folder);
+    free(batch->rests);
     memset(batch, 0, sizeof(*batch));
 }

@@ -9,10 +9,26 @@
 
 #define ITEM_COLUMNS                                                                               \
     "id, path, dev, ino, size, mtime_ns, state, attempt, stage, code, text, labels, "              \
-    "header_digest, pixel_length, uid, decided_ms, dropped"
+    "header_digest, pixel_length, uid, decided_ms, dropped, rests"
 #define BATCH_COLUMNS                                                                              \
     "id, key, continues, state, attempt, when_done, done_folder, queued_ms, started_ms, "          \
-    "finished_ms, bytes"
+    "finished_ms, bytes, rests"
+
+/* Those of batch ?1 that wait; does any of them `rest` there? */
+#define WAITING                                                                                    \
+    " FROM item i WHERE i.id BETWEEN ?1 << 24 AND (?1 << 24) + 16777215 AND i.state = 'waiting'"
+#define RESTS(rest) "EXISTS (SELECT 1" WAITING " AND i.rests = " rest ")"
+/* Where it goes on: what begins at the source comes first. */
+#define GOES_ON                                                                                    \
+    "CASE WHEN " RESTS("''") " THEN ''"                                                            \
+                             " ELSE coalesce((SELECT i.rests" WAITING                              \
+                             " ORDER BY i.id LIMIT 1), '') END"
+/* Back into the queue with what it had in hand or what begins at the source; if all that is left of
+ * it rests elsewhere, nobody said that it should go on. */
+#define PUT_BACK                                                                                   \
+    "state = CASE WHEN " RESTS("batch.rests") " OR " RESTS(                                        \
+        "''") " OR NOT EXISTS (SELECT 1" WAITING ") THEN 'QUEUE' ELSE 'HELD' END,"                 \
+              " rests = CASE WHEN " RESTS("batch.rests") " THEN batch.rests ELSE " GOES_ON " END"
 
 /* clang-format off */
 #define STATEMENTS(X) \
@@ -51,7 +67,7 @@
     X(QUEUED, "SELECT id FROM batch WHERE state = 'QUEUE' ORDER BY key, id LIMIT 1") \
     X(CLAIM, "UPDATE batch SET state = 'PROCESSING', attempt = attempt + 1, started_ms = ?2," \
              " run = ?3 WHERE id = ?1 AND state = 'QUEUE'") \
-    X(RELEASE, "UPDATE batch SET state = 'QUEUE' WHERE id = ?1 AND state = 'PROCESSING'") \
+    X(RELEASE, "UPDATE batch SET " PUT_BACK " WHERE id = ?1 AND state = 'PROCESSING'") \
     X(CLOSE, "UPDATE batch SET state = ?2, finished_ms = ?3, done_due = when_done <> 0" \
              " WHERE id = ?1 AND state IN ('PROCESSING', 'DONEPROCESSING')") \
     X(DUE, "SELECT id FROM batch WHERE done_due AND id > ?1 ORDER BY id LIMIT 1") \
@@ -61,7 +77,9 @@
     X(ITEMS, "SELECT " ITEM_COLUMNS " FROM item WHERE id BETWEEN ?1 AND ?2" \
              " AND (?3 IS NULL OR state = ?3) ORDER BY id") \
     X(ITEMS_AFTER, "SELECT " ITEM_COLUMNS " FROM item WHERE id > ?1 AND id <= ?2" \
-                   " AND state = 'waiting' AND NOT passed ORDER BY id LIMIT ?3") \
+                   " AND state = 'waiting' AND NOT passed" \
+                   " AND rests = (SELECT b.rests FROM batch b WHERE b.id = ?2 >> 24)" \
+                   " ORDER BY id LIMIT ?3") \
     X(LAST_ITEM, "SELECT max(id) FROM item WHERE id BETWEEN ?1 AND ?2") \
     X(ITEM_EXISTS, "SELECT attempt FROM item WHERE id = ?1") \
     X(TRIED, "UPDATE item SET attempt = attempt + 1 WHERE id = ?1") \
@@ -80,6 +98,12 @@
               " uid = '' WHERE id BETWEEN ?1 AND ?2 AND passed") \
     X(FAIL, "UPDATE item SET state = 'failed', passed = 0, stage = ?3, code = ?4, text = ?5," \
             " decided_ms = ?6, run = ?7 WHERE id BETWEEN ?1 AND ?2 AND state = 'waiting'") \
+    /* what rests */ \
+    X(REST, "UPDATE item SET passed = 0, rests = ?3 WHERE id BETWEEN ?1 AND ?2 AND passed") \
+    X(RESTING, "SELECT count(*) FROM item WHERE id BETWEEN ?1 AND ?2 AND state = 'waiting'" \
+               " AND CASE WHEN ?3 IS NULL THEN rests <> '' ELSE rests = ?3 END") \
+    X(HELD, "UPDATE batch SET state = 'HELD', rests = ?2 WHERE id = ?1 AND state = 'PROCESSING'") \
+    X(RESUME, "UPDATE batch SET state = 'QUEUE' WHERE id = ?1 AND state = 'HELD'") \
     /* what is settled later */ \
     X(LATER, "INSERT INTO settle (batch, stage, said) SELECT id, ?2, '' FROM batch" \
              " WHERE id = ?1 AND state = 'PROCESSING' ON CONFLICT DO NOTHING") \
@@ -97,7 +121,7 @@
                   " END, passed = 0, decided_ms = ?3, run = (SELECT run FROM batch" \
                   " WHERE batch.id = item.id >> 24) WHERE id BETWEEN ?1 AND ?2 AND passed") \
     X(SETTLE_CLEAR, "DELETE FROM settle WHERE batch = ?1") \
-    X(SETTLE_AGAIN, "UPDATE batch SET state = 'QUEUE' WHERE id = ?1 AND state = 'DONEPROCESSING'") \
+    X(SETTLE_AGAIN, "UPDATE batch SET " PUT_BACK " WHERE id = ?1 AND state = 'DONEPROCESSING'") \
     X(WAITS, "SELECT s.stage, min(s.batch), count(*) FROM settle s JOIN batch b ON b.id = s.batch" \
              " WHERE s.said = '' AND b.state = 'DONEPROCESSING' GROUP BY s.stage ORDER BY s.stage") \
     X(WAITING, "SELECT count(*) FROM batch WHERE state = 'DONEPROCESSING'" \
@@ -110,11 +134,17 @@
                 " SELECT id, ?2, ?3, stage, code, ?4, ?5, ?6 FROM item" \
                 " WHERE id = ?1 AND state = 'quarantined' AND NOT dropped") \
     X(DROP, "UPDATE item SET dropped = 1 WHERE id = ?1") \
+    /* ?2: from its held file, if there is one */ \
     X(AGAIN, "UPDATE item SET state = 'waiting', kills = 0, stage = '', code = '', text = ''," \
-             " labels = '', header_digest = '', pixel_length = 0, uid = '', decided_ms = 0" \
+             " labels = '', header_digest = '', pixel_length = 0, uid = '', decided_ms = 0," \
+             " rests = CASE WHEN ?2 AND code <> 'hold.lost' THEN rests ELSE '' END" \
              " WHERE id = ?1 AND NOT dropped") \
-    X(REOPEN, "UPDATE batch SET state = 'QUEUE', done_due = 0" \
-              " WHERE id = ?1 AND state IN ('DONE', 'EMPTY', 'ERROR')") \
+    X(REOPEN, "UPDATE batch SET state = 'QUEUE', done_due = 0, rests = " GOES_ON \
+              " WHERE id = ?1 AND state IN ('DONE', 'EMPTY', 'ERROR', 'HELD')") \
+    X(REOPEN_FOR, "UPDATE batch SET state = 'QUEUE', done_due = 0, rests = CASE" \
+                  " WHEN state = 'QUEUE' AND rests = '' THEN ''" \
+                  " ELSE (SELECT i.rests FROM item i WHERE i.id = ?2) END" \
+                  " WHERE id = ?1 AND state IN ('QUEUE', 'DONE', 'EMPTY', 'ERROR', 'HELD')") \
     X(OUTDATE, "UPDATE release SET applies = 0 WHERE item = ?1 AND applies") \
     X(DECISIONS, "SELECT item, at_ms, what, applies, stage, code, vouched, because, unix_user" \
                  " FROM release WHERE item BETWEEN ?1 AND ?2 ORDER BY item, id") \
@@ -127,7 +157,7 @@
     X(INSTANCE, "SELECT n.item, n.header_digest, n.pixel_length," \
                 " i.state IN ('stored', 'checked') OR (i.state = 'waiting'" \
                 "  AND b.state IN ('PROCESSING', 'DONEPROCESSING', 'HELD')" \
-                "  AND b.attempt = n.attempt)" \
+                "  AND b.attempt = n.attempt) OR (i.state = 'waiting' AND i.rests <> '')" \
                 " FROM instance n JOIN item i ON i.id = n.item" \
                 " JOIN batch b ON b.id = n.item >> 24 WHERE n.uid = ?1") \
     X(INSTANCE_PUT, "INSERT INTO instance" \

@@ -576,6 +576,9 @@ static int list_file(struct loader *loader, const char *folder, const char *file
     if (!loader_is_name(name)) {
         files[i].path = strdup(path);
         files[i].refused = strdup("its name is not [a-z][a-z0-9-]*");
+    } else if (!strcmp(name, "hold")) {
+        files[i].path = strdup(path);
+        files[i].refused = strdup("its name is the core's own; call it something else");
     } else if (shared_object_check_folder(folder, &why)) {
         files[i].path = strdup(path);
         files[i].refused = strdup(why.text);

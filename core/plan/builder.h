@@ -57,6 +57,8 @@ int builder_allow(struct builder *b, struct plan_stage *stage, struct json_node 
 /* One line of text, or NULL if the node is. */
 int builder_because(struct builder *b, struct json_node *node, char **ret_because);
 int builder_prove(struct builder *b);
+/* Hold entries stand where something can rest, and go on. */
+int builder_holds(struct builder *b);
 
 int builder_no_memory(struct builder *b);
 /* Text of a member, checked to be text and not empty. */

@@ -188,6 +188,12 @@ static int find_plugin(struct builder *b, struct plan_stage *stage, const struct
     struct err why;
     char text[sizeof(why.text)];
 
+    stage->hold = !strcmp(stage->use, PLAN_HOLD);
+    if (stage->hold) {
+        stage->file = &plan_hold_file;
+        stage->plugin = stage->file->plugin;
+        return 0;
+    }
     if (!b->find(b->find_ctx, stage->use, &stage->file, &why)) {
         stage->plugin = stage->file->plugin;
         return 0;
@@ -256,6 +262,7 @@ static int read_config(struct builder *b, struct plan_stage *stage, struct json_
 static int read_entry(struct builder *b, struct json_node *entry, struct plan_stage *stage)
 {
     static const char *const known[] = {"use", "id", "enabled", "allow", "because", "config", NULL};
+    static const char *const of_hold[] = {"use", "id", "enabled", "because", NULL};
     struct json_node *use;
     const char *name;
 
@@ -275,6 +282,8 @@ static int read_entry(struct builder *b, struct json_node *entry, struct plan_st
     if (!is_id(name))
         return json_doc_error(&b->doc, use, b->err,
                               "a stage is called by its name, [a-z][a-z0-9-]*, never by a path");
+    if (!strcmp(name, PLAN_HOLD) && builder_refuse_unknown(b, entry, of_hold))
+        return -1;
     stage->use = strdup(name);
     if (!stage->use)
         return builder_no_memory(b);

@@ -38,6 +38,7 @@ struct plan_value {
 struct plan_stage {
     char *id, *use;
     bool enabled;
+    bool hold;                     /* the core's own: images rest here until resumed */
     const struct stage_file *file; /* NULL only for a disabled entry that cannot be loaded */
     const struct sendit_plugin *plugin;
     struct plan_value *values; /* plugin->n_options of them, in the table's order */
@@ -93,6 +94,10 @@ struct plan_request {
     const char *state; /* --state, or NULL */
 };
 
+/* The name under "use" of the core's own entry, and what stands for its file. */
+#define PLAN_HOLD "hold"
+extern const struct stage_file plan_hold_file;
+
 /* The default policy of the core: labels, ended by NULL. */
 extern const char *const plan_default_policy[];
 
@@ -120,6 +125,10 @@ void plan_free(struct plan *plan);
 const struct plan_value *plan_value(const struct plan_stage *stage, const char *name);
 /* The enabled source, NULL if there is none. */
 const struct plan_stage *plan_source(const struct plan *plan);
+/* The hold entry of that id, enabled or not; NULL if there is none. */
+const struct plan_stage *plan_hold(const struct plan *plan, const char *id);
+/* The first enabled one behind `after` (NULL: of all); NULL if there is none. */
+const struct plan_stage *plan_next_hold(const struct plan *plan, const struct plan_stage *after);
 /* The words of a label list as a mask; unknown labels are added.  -1: more than PLAN_MAX_LABELS. */
 int plan_labels(struct plan *plan, const char *words, uint64_t *ret_mask);
 /* "ids.replaced deid.header" of a mask, in bit order; the caller frees it. */

@@ -635,7 +635,7 @@ int builder_prove(struct builder *b)
     for (size_t i = 0; i < plan->n_stages; i++)
         if (plan->stages[i].enabled && check_consent(b, i))
             return -1;
-    if (prove_source(b) || prove_granters(b))
+    if (prove_source(b) || prove_granters(b) || builder_holds(b))
         return -1;
     if (prove_labels(b) || prove_store(b) || prove_folders(b))
         return -1;

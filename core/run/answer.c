@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "run/held.h"
 
 /* ---- answers ---- */
 
@@ -363,6 +364,8 @@ static void has_closed(struct supervisor *sv, const char *batch, int state)
     sv->batches++;
     sv->errors += state == BATCH_ERROR;
     done_carry_out(sv, batch);
+    if (held_clean(sv->ledger, sv->options->plan->state, batch, sv->err))
+        supervisor_broke(sv);
     supervisor_event(sv, &event);
     ledger_batch_fini(&closed);
 }
@@ -430,20 +433,29 @@ static int take_later(struct supervisor *sv, struct slot *slot, struct wire_msg 
                     : 0;
 }
 
+/* It is through as far as it goes now: what passed is stored, or rests. */
 static void finished_whole(struct supervisor *sv, struct slot *slot)
 {
+    const struct plan_stage *hold = rest_ahead(sv, slot);
     int state = sv->options->plan->dry ? ITEM_CHECKED : ITEM_STORED;
     struct ledger_batch now;
+    uint64_t begins = 0;
+    int64_t left = 0;
 
-    if (ledger_items_settle(sv->ledger, slot->batch.id, state, sv->err) ||
+    if ((!hold && ledger_items_settle(sv->ledger, slot->batch.id, state, sv->err)) ||
+        (hold && ledger_items_rest(sv->ledger, slot->batch.id, hold->id, sv->err)) ||
+        ledger_items_after(sv->ledger, slot->batch.id, "", 1, count_item, &left, sv->err) ||
+        ledger_resting(sv->ledger, slot->batch.id, "", &begins, sv->err) ||
         ledger_batch_get(sv->ledger, slot->batch.id, &now, sv->err)) {
         supervisor_broke(sv);
         return;
     }
-    if (now.counts.waiting)
+    if (!now.counts.waiting)
+        answer_close_batch(sv, slot->batch.id, false);
+    else if (left || begins)
         pool_release(sv, slot);
     else
-        answer_close_batch(sv, slot->batch.id, false);
+        rest_batch(sv, slot);
     ledger_batch_fini(&now);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/worker.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "run/held.h"
 
 /* One try at one image. */
 struct
@@ -23,6 +25,10 @@ try {
     bool handed_out;            /* a stage that hands images out took it */
     bool changed;               /* the file is not the one that was queued */
     uint64_t owed, owed_at_end; /* what a stage that was passed over would have granted */
+    struct rested {             /* what it had when it came to rest: for one that does not */
+        char header_digest[DIGEST_HEX], uid[65]; /* go out again */
+        uint64_t pixel_length;
+    } rested;
 };
 
 /* Where a try stands. */
@@ -68,6 +74,11 @@ static enum step pass(struct try *try)
     char *labels = plan_label_text(worker->plan, try->labels);
     struct log_who who = {NULL, worker->env.batch, try->item->id};
 
+    if (!try->header_digest[0]) {
+        memcpy(try->header_digest, try->rested.header_digest, sizeof(try->header_digest));
+        memcpy(try->uid, try->rested.uid, sizeof(try->uid));
+        try->pixel_length = try->rested.pixel_length;
+    }
     if (!labels)
         return decide(try, ITEM_FAILED, "core", "host.memory", "There was no memory for it.");
     log_event(LOG_DEBUG, &who, "image.passed", "passed: every stage is through with it");
@@ -79,6 +90,110 @@ static enum step pass(struct try *try)
     wire_put_str(wire, try->uid);
     free(labels);
     return wire_send(wire) ? STEP_LOST : STEP_ENDED;
+}
+
+/* ---- at a hold entry ---- */
+
+/* What comes with the held file: its digest, the labels that the image earned and, "-" for not yet,
+ * what it was handed out as. */
+static enum step tell_rest(struct try *try, const char *hold, const char *digest)
+{
+    struct wire *wire = &try->worker->wire;
+    char *labels = plan_label_text(try->worker->plan, try->labels), *text = NULL, key[80];
+    bool out = try->handed_out;
+    enum step step = STEP_LOST;
+
+    snprintf(key, sizeof(key), "%s%s", WORKER_RESTED, hold);
+    if (labels && asprintf(&text, "%s %s %llu %s %s", digest, out ? try->header_digest : "-",
+                           (unsigned long long)try->pixel_length, out ? try->uid : "-", labels) < 0)
+        text = NULL;
+    if (text) {
+        wire_begin(wire, WIRE_FACT);
+        wire_put_str(wire, try->item->id);
+        wire_put_str(wire, key);
+        wire_put_str(wire, text);
+        step = wire_send(wire) ? STEP_LOST : STEP_ON;
+    }
+    free(labels);
+    free(text);
+    return step == STEP_ON ? pass(try) : step;
+}
+
+/* The image as it is now, edits in, into the state folder. */
+static enum step rest(struct try *try, const struct worker_stage *hold, struct worker_end *ret_end)
+{
+    struct worker *worker = try->worker;
+    const char *id = hold->plan->id;
+    const struct sendit_file *file;
+    char digest[DIGEST_HEX];
+    int result = 0;
+
+    if (!try->header_digest[0] && try->handed_out) {
+        memcpy(try->header_digest, try->rested.header_digest, sizeof(try->header_digest));
+        memcpy(try->uid, try->rested.uid, sizeof(try->uid));
+        try->pixel_length = try->rested.pixel_length;
+    }
+    if (dicom_view(dicom_dataset(try->object), &file) != SENDIT_OK)
+        return decide(try, ITEM_QUARANTINED, "core", "dicom.write",
+                      "The image cannot be written as a DICOM file.");
+    worker_enter(worker, NULL, PAGE_ITEM);
+    if (worker->held < 0)
+        worker->held = held_folder(worker->plan->state, worker->env.batch, id);
+    if (worker->held < 0 || held_write(worker->held, try->item->id, file, digest))
+        result = errno ? errno : EIO;
+    worker_leave(worker, NULL);
+    if (!result)
+        return tell_rest(try, id, digest);
+    errno = result;
+    if (errno == EBADMSG)
+        return decide(try, ITEM_QUARANTINED, "core", "import.changed",
+                      "The file changed while it was read.");
+    *ret_end = (struct worker_end){.stage = id};
+    (void)worker_no_room(ret_end);
+    return STEP_STOP;
+}
+
+/* What tell_rest() told; -1 for anything else. */
+static int read_rest(struct try *try, const char *digest)
+{
+    char header[DIGEST_HEX], uid[65], theirs[DIGEST_HEX];
+    unsigned long long length;
+    uint64_t labels;
+    int n = 0;
+
+    if (!try->item->rested ||
+        sscanf(try->item->rested, "%64s %64s %llu %64s %n", theirs, header, &length, uid, &n) < 4 ||
+        !n || strcmp(theirs, digest) ||
+        plan_labels(try->worker->plan, try->item->rested + n, &labels))
+        return -1;
+    try->labels = labels;
+    try->handed_out = strcmp(header, "-") != 0;
+    if (try->handed_out) {
+        memcpy(try->rested.header_digest, header, sizeof(header));
+        memcpy(try->rested.uid, uid, sizeof(uid));
+        try->rested.pixel_length = length;
+    }
+    return 0;
+}
+
+/* The held file in place of the original, which nobody asks for any more. */
+static enum step open_held(struct try *try)
+{
+    struct worker *worker = try->worker;
+    char *path =
+        held_path(worker->plan->state, worker->env.batch, worker->behind->id, try->item->id);
+    struct dicom_refusal refusal = {0};
+    char digest[DIGEST_HEX];
+    bool sound = path && !held_digest(path, digest) && !read_rest(try, digest) &&
+                 !dicom_open(worker->dicom, path, &try->object, &try->st, &refusal);
+
+    free(path);
+    if (sound)
+        return STEP_ON;
+    try->labels = 0;
+    return decide(try, ITEM_FAILED, "core", "hold.lost",
+                  "Its file in the state folder is gone or is not the one that came to rest: take "
+                  "its batch again from the originals with sendit retry.");
 }
 
 /* ---- duplicates ---- */
@@ -297,10 +412,23 @@ static bool obey_releases(struct try *try, const struct worker_stage *stage)
     return passed_over;
 }
 
+/* What stages behind a hold entry ask for at their finish(). */
+static uint64_t later_needs(const struct worker *worker, const struct plan_stage *hold)
+{
+    uint64_t needs = 0;
+
+    for (size_t i = 0; i < worker->n_stages; i++)
+        if (worker->stages[i].plan > hold)
+            needs |= worker->stages[i].plan->needs_at_finish;
+    return needs;
+}
+
 /* What the image must have here: whatever a lowered policy lets through, nobody hands out what a
  * person took past an anonymizer. */
 static uint64_t needs_of(const struct try *try, const struct plan_stage *plan)
 {
+    if (plan->hold) /* nobody remembers behind it what is owed */
+        return try->owed | (later_needs(try->worker, plan) & try->owed_at_end);
     return plan->needs | (plan->egress ? try->owed : 0) |
            (plan->needs_at_finish & try->owed_at_end);
 }
@@ -412,13 +540,34 @@ static enum step check_unchanged(struct try *try)
     return step == STEP_ENDED && try->handed_out ? STEP_AGAIN : step;
 }
 
+static enum step come_to_rest(struct try *try, const struct worker_stage *hold,
+                              struct worker_end *ret_end)
+{
+    enum step step;
+
+    if (needs_of(try, hold->plan) & ~try->labels)
+        return missing_label(try, hold);
+    step = check_unchanged(try);
+    return step == STEP_ON ? rest(try, hold, ret_end) : step;
+}
+
+static enum step come_through(struct try *try)
+{
+    enum step step = check_unchanged(try);
+
+    if (step == STEP_ON && !try->handed_out && !try->worker->plan->dry)
+        return decide(try, ITEM_QUARANTINED, "core", "host.not_stored",
+                      "No store took it: each answered that the image is not for it.");
+    return step == STEP_ON ? pass(try) : step;
+}
+
 static enum step one_try(struct try *try, struct worker_end *ret_end)
 {
     struct worker *worker = try->worker;
     enum step step;
 
     worker_enter(worker, NULL, PAGE_ITEM);
-    step = open_object(try);
+    step = worker->behind ? open_held(try) : open_object(try);
     if (step == STEP_ON && host_originals_take(&worker->env, try->object) != SENDIT_OK)
         step = STEP_LOST; /* no memory: a new worker takes it up again */
     worker_leave(worker, NULL);
@@ -426,13 +575,10 @@ static enum step one_try(struct try *try, struct worker_end *ret_end)
     for (size_t i = 0; step == STEP_ON && i < worker->n_stages; i++)
         if (worker->stages[i].in_batch)
             step = through_stage(try, &worker->stages[i], ret_end);
-    if (step == STEP_ON)
-        step = check_unchanged(try);
-    if (step == STEP_ON && !try->handed_out && !worker->plan->dry)
-        step = decide(try, ITEM_QUARANTINED, "core", "host.not_stored",
-                      "No store took it: each answered that the image is not for it.");
-    if (step == STEP_ON)
-        step = pass(try);
+    if (step == STEP_ON && worker->rest)
+        step = come_to_rest(try, worker->rest, ret_end);
+    else if (step == STEP_ON)
+        step = come_through(try);
     worker->env.object = NULL;
     host_originals_clear(&worker->env);
     dicom_close(try->object);

@@ -264,7 +264,8 @@ int pool_unpass(struct supervisor *sv, struct slot *slot)
     return ledger_items_unpass(sv->ledger, slot->batch.id, NULL, sv->err);
 }
 
-void pool_release(struct supervisor *sv, struct slot *slot)
+/* Later batches wait for it to end. */
+static void note_again(struct supervisor *sv, struct slot *slot)
 {
     char **again = realloc(sv->again, (sv->n_again + 1) * sizeof(*again));
 
@@ -276,8 +277,22 @@ void pool_release(struct supervisor *sv, struct slot *slot)
     again[sv->n_again] = slot->batch.key;
     sv->n_again++;
     slot->batch.key = NULL;
-    if (pool_unpass(sv, slot) || ledger_release(sv->ledger, slot->batch.id, sv->err))
+}
+
+void pool_release(struct supervisor *sv, struct slot *slot)
+{
+    struct ledger_batch now;
+
+    if (pool_unpass(sv, slot) || ledger_release(sv->ledger, slot->batch.id, sv->err) ||
+        ledger_batch_get(sv->ledger, slot->batch.id, &now, sv->err)) {
         supervisor_broke(sv);
+    } else {
+        if (now.state == BATCH_HELD) /* all that is left of it rests */
+            rest_tell(sv, slot->batch.id);
+        else
+            note_again(sv, slot);
+        ledger_batch_fini(&now);
+    }
     ledger_batch_fini(&slot->batch);
     slot->has_batch = false;
     sv->queue_empty = false;

@@ -110,6 +110,7 @@ struct run_summary {
     unsigned long long batches, known_batches;
     unsigned long long later;   /* batches that are DONEPROCESSING now */
     unsigned long long settled; /* of `batches`: those that were so when it began */
+    unsigned long long resting; /* of the images that wait, in batches that are HELD */
     double seconds;
     int signal; /* that stopped it, or 0 */
 };

@@ -18,6 +18,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "run/held.h"
 #include "services/host.h"
 
 #define COMMIT_ROWS 100
@@ -250,6 +251,7 @@ static void send_batch(struct supervisor *sv, struct slot *slot)
     wire_put_u64(&slot->wire, slot->batch.attempt);
     wire_put_u64(&slot->wire, slot->asks);
     wire_put_u64(&slot->wire, slot->batch.counts.waiting);
+    wire_put_str(&slot->wire, slot->batch.rests);
     answer_facts(sv, slot, "");
     slot->heard = supervisor_boottime();
     if (wire_send(&slot->wire))
@@ -278,8 +280,9 @@ static void give_batch(struct supervisor *sv, struct slot *slot)
     slot->last[0] = '\0';
     trouble = pool_trouble(sv, slot->batch.id, "");
     slot->asks = sv->always_asks || !trouble || trouble->has_doubles;
-    if (!slot->batch.counts.waiting) { /* ignored and failed files alone */
-        answer_close_batch(sv, slot->batch.id, false);
+    if (!slot->batch.counts.waiting || !rest_is_over(sv, slot)) {
+        if (!slot->batch.counts.waiting) /* ignored and failed files alone */
+            answer_close_batch(sv, slot->batch.id, false);
         ledger_batch_fini(&slot->batch);
         slot->has_batch = false;
         return;
@@ -506,6 +509,8 @@ static int prepare(struct supervisor *sv)
     away_load(sv);
     later_load(sv);
     done_left_over(sv);
+    if (held_sweep(sv->ledger, sv->options->plan->state, sv->err))
+        supervisor_broke(sv);
     return sv->fatal ? -1 : 0;
 }
 
@@ -537,6 +542,15 @@ static int exit_status(const struct supervisor *sv)
     return sv->errors ? ERR_BATCH : 0;
 }
 
+static int add_resting(void *ctx, const struct ledger_batch *batch)
+{
+    struct run_summary *summary = ctx;
+
+    if (batch->state == BATCH_HELD)
+        summary->resting += batch->counts.waiting;
+    return 0;
+}
+
 static void sum_up(struct supervisor *sv, struct run_summary *summary, int64_t began)
 {
     uint64_t later = 0, own = 0;
@@ -548,7 +562,8 @@ static void sum_up(struct supervisor *sv, struct run_summary *summary, int64_t b
     summary->seconds = (double)(supervisor_clock() - began) / 1000.0;
     if (ledger_totals(sv->ledger, true, &summary->counts, sv->fatal ? &ignored : sv->err) ||
         ledger_waiting(sv->ledger, false, &later, sv->fatal ? &ignored : sv->err) ||
-        ledger_waiting(sv->ledger, true, &own, sv->fatal ? &ignored : sv->err))
+        ledger_waiting(sv->ledger, true, &own, sv->fatal ? &ignored : sv->err) ||
+        ledger_batches(sv->ledger, true, add_resting, summary, sv->fatal ? &ignored : sv->err))
         supervisor_broke(sv);
     summary->later = later;
     summary->settled = sv->left_later + own - later;

@@ -181,6 +181,16 @@ void answer_close_batch(struct supervisor *sv, const char *batch, bool stopped);
 /* The same of one in DONEPROCESSING, if everybody has settled it. */
 void answer_settle_batch(struct supervisor *sv, const char *batch);
 
+/* rest.c: a batch at work of which all that waits rests is HELD. */
+void rest_batch(struct supervisor *sv, struct slot *slot);
+/* The hold entry as far as which its batch goes now; NULL: to the end. */
+const struct plan_stage *rest_ahead(const struct supervisor *sv, const struct slot *slot);
+/* A batch that was resumed and whose hold entry is not in the pipeline any more is HELD again; does
+ * it go on? */
+bool rest_is_over(struct supervisor *sv, struct slot *slot);
+/* It is HELD: say so, and take away files that it does not need any more. */
+void rest_tell(struct supervisor *sv, const char *batch);
+
 /* room.c: may another batch be claimed?  Waits, without blocking, up to retry_for. */
 bool room_is_there(struct supervisor *sv);
 /* A stage found none, and its batch is in QUEUE again. */

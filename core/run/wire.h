@@ -21,7 +21,7 @@
 /* The types.  What the worker asks (Q) is answered by one WIRE_ANSWER; the rest is told. */
 enum wire_type {
     WIRE_SETUP = 1,    /* S->W: role, pipeline, overrides, folders, digests, key */
-    WIRE_BATCH,        /* S->W: a batch to do, its facts */
+    WIRE_BATCH,        /* S->W: a batch to do, where it goes on, its facts */
     WIRE_SETTLE,       /* S->W: call settle() of this stage; is it the last call? */
     WIRE_ANSWER,       /* S->W: result, then what the question asked for */
     WIRE_READY,        /* W->S: the plan is the supervisor's; give me work */

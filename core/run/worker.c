@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/worker.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "run/held.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -129,6 +131,18 @@ enum worker_answer worker_pause(struct worker *worker, const char *stage,
         atomic_store(&worker->page->since_ms, worker_clock()); /* it waits: it does not hang */
     }
     return WORKER_WENT;
+}
+
+enum worker_answer worker_no_room(struct worker_end *ret_end)
+{
+    struct sendit_why *why = &ret_end->why;
+    bool full = errno == ENOSPC || errno == EDQUOT;
+
+    snprintf(why->code, sizeof(why->code), full ? "hold.no_room" : "hold.place");
+    snprintf(why->text, sizeof(why->text), "%s",
+             full ? "There is no room for images that rest in the state folder."
+                  : "Images that are to rest cannot be written into the state folder.");
+    return WORKER_STOP;
 }
 
 static void settled(struct worker *worker)
@@ -298,14 +312,26 @@ static void abandon_stages(struct worker *worker, const struct sendit_batch *bat
     worker->env.abandoning = false;
 }
 
+/* The fact that says how an item came to rest where the batch goes on. */
+static bool is_rested(const struct worker *worker, const char *key)
+{
+    size_t n = strlen(WORKER_RESTED);
+
+    return worker->behind && !strncmp(key, WORKER_RESTED, n) &&
+           !strcmp(key + n, worker->behind->id);
+}
+
 /* What an earlier attempt noted of an item, or of the batch. */
-static int load_facts(struct worker *worker, struct wire_msg *msg, const char *item)
+static int load_facts(struct worker *worker, struct wire_msg *msg, const char *item,
+                      char **ret_rested)
 {
     uint64_t n = wire_u64(msg);
 
     for (uint64_t i = 0; i < n && !msg->bad; i++) {
         const char *key = wire_str(msg), *value = wire_str(msg);
 
+        if (ret_rested && is_rested(worker, key) && !(*ret_rested = strdup(value)))
+            return -1;
         if (host_facts_load(&worker->env, item, key, value) != SENDIT_OK)
             return -1;
     }
@@ -342,6 +368,7 @@ static void item_fini(struct work_item *item)
         free(item->releases[i].vouched);
     }
     free(item->releases);
+    free(item->rested);
     free(item->path);
     memset(item, 0, sizeof(*item));
 }
@@ -366,7 +393,8 @@ static int next_items(struct worker *worker, struct work_item *items, size_t max
         item->size = wire_u64(&answer);
         item->mtime_ns = wire_i64(&answer);
         item->attempt = (uint32_t)wire_u64(&answer);
-        if (!item->path || load_facts(worker, &answer, item->id) || read_releases(&answer, item)) {
+        if (!item->path || load_facts(worker, &answer, item->id, &item->rested) ||
+            read_releases(&answer, item)) {
             while (i >= 0)
                 item_fini(&items[i--]);
             return -1;
@@ -431,28 +459,63 @@ static enum worker_answer sync_batch(struct worker *worker, bool *ret_go)
     return WORKER_WENT;
 }
 
+/* begin(), finish() and the like of the stages that the batch goes through now. */
 static enum worker_answer each_stage(struct worker *worker, batch_call_fn *call,
                                      const struct sendit_batch *batch, struct worker_end *ret_end)
 {
     enum worker_answer answer = WORKER_WENT;
 
-    for (size_t i = 0; answer == WORKER_WENT && i < worker->n_stages; i++)
-        answer = call(worker, &worker->stages[i], batch, ret_end);
+    for (size_t i = 0; answer == WORKER_WENT && i < worker->n_stages; i++) {
+        struct worker_stage *stage = &worker->stages[i];
+
+        if (stage == worker->rest)
+            break;
+        if (!worker->behind || stage->plan > worker->behind)
+            answer = call(worker, stage, batch, ret_end);
+    }
     return answer;
+}
+
+/* A file is synced: the worker does not hang. */
+static void is_alive(void *ctx)
+{
+    const struct worker *worker = ctx;
+
+    atomic_store(&worker->page->since_ms, worker_clock());
+}
+
+/* What rests is durable before the supervisor is told that all is through. */
+static enum worker_answer sync_held(struct worker *worker, const char *batch,
+                                    struct worker_end *ret_end)
+{
+    if (!worker->rest || worker->held < 0)
+        return WORKER_WENT;
+    if (!held_sync(worker->plan->state, batch, worker->rest->plan->id, is_alive, worker))
+        return WORKER_WENT;
+    *ret_end = (struct worker_end){.stage = worker->rest->plan->id};
+    (void)worker_no_room(ret_end);
+    return WORKER_STOP;
+}
+
+static enum worker_answer open_stage(struct worker *worker, struct worker_stage *stage,
+                                     const struct sendit_batch *batch, struct worker_end *ret_end)
+{
+    (void)batch;
+    return worker_open(worker, stage, ret_end);
 }
 
 static enum worker_answer do_batch(struct worker *worker, const struct sendit_batch *batch,
                                    bool *ret_finished, struct worker_end *ret_end)
 {
-    enum worker_answer answer = WORKER_WENT;
+    enum worker_answer answer = each_stage(worker, open_stage, batch, ret_end);
     bool go = false;
 
-    for (size_t i = 0; answer == WORKER_WENT && i < worker->n_stages; i++)
-        answer = worker_open(worker, &worker->stages[i], ret_end);
     if (answer == WORKER_WENT)
         answer = each_stage(worker, begin_stage, batch, ret_end);
     if (answer == WORKER_WENT)
         answer = take_items(worker, ret_end);
+    if (answer == WORKER_WENT)
+        answer = sync_held(worker, batch->id, ret_end);
     if (answer == WORKER_WENT)
         answer = sync_batch(worker, &go);
     if (answer == WORKER_WENT && go) {
@@ -502,6 +565,22 @@ static int report(struct worker *worker, enum worker_answer answer, bool finishe
     return link_ask(&worker->wire, &reply, &result);
 }
 
+/* Where the batch goes on, "" for the source, and how far. */
+static int find_way(struct worker *worker, const char *rests)
+{
+    const struct plan_stage *next;
+
+    worker->behind = *rests ? plan_hold(worker->plan, rests) : NULL;
+    worker->rest = NULL;
+    if (*rests && !worker->behind)
+        return -1; /* the supervisor has looked */
+    next = plan_next_hold(worker->plan, worker->behind);
+    for (size_t i = 0; next && i < worker->n_stages; i++)
+        if (worker->stages[i].plan == next)
+            worker->rest = &worker->stages[i];
+    return 0;
+}
+
 static int run_batch(struct worker *worker, struct wire_msg *msg)
 {
     char id[SENDIT_ID_SIZE];
@@ -515,8 +594,10 @@ static int run_batch(struct worker *worker, struct wire_msg *msg)
     batch.attempt = (uint32_t)wire_u64(msg);
     worker->asks = wire_u64(msg) != 0;
     batch.n_items = wire_u64(msg);
+    if (find_way(worker, wire_str(msg)))
+        return -1;
     worker->env.batch = worker->link.batch = id;
-    if (load_facts(worker, msg, ""))
+    if (load_facts(worker, msg, "", NULL))
         return -1;
     worker->env.batch_open = true;
     answer = do_batch(worker, &batch, &finished, &end);
@@ -532,6 +613,9 @@ static int run_batch(struct worker *worker, struct wire_msg *msg)
         worker->stages[i].later = false;
     host_facts_clear(&worker->env);
     dicom_drop_all(worker->dicom);
+    if (worker->held >= 0)
+        close(worker->held);
+    worker->held = -1;
     worker->env.batch = worker->link.batch = NULL;
     settled(worker);
     return result;
@@ -724,7 +808,7 @@ static int serve(struct worker *worker, int role)
 
 int run_worker(void)
 {
-    struct worker worker = {.statm = -1};
+    struct worker worker = {.statm = -1, .held = -1};
     struct setup setup = {0};
     struct err err = {0};
     int result = 1;

@@ -36,6 +36,11 @@ struct worker {
     char uuid[SENDIT_ID_SIZE];   /* of the state: part of every once_key */
     int64_t retry_since;         /* BOOTTIME ms of the first RETRY in a row, 0: none */
     uint32_t retry_times;
+    /* Of the batch in hand: the hold entry behind which it goes on (NULL: it begins at the source),
+     * and the one at which it comes to rest (NULL: it goes through). */
+    const struct plan_stage *behind;
+    struct worker_stage *rest;
+    int held;         /* folder of its files that rest there, or -1 before the first */
     bool asks;        /* of each image, before it is handed out, whether it is a double */
     dev_t socket_dev; /* of the wire, which a stage could close */
     ino_t socket_ino;
@@ -72,6 +77,7 @@ struct work_item {
     uint64_t dev, ino, size;
     int64_t mtime_ns;
     uint32_t attempt;
+    char *rested; /* what is known of its held file, where the batch goes on; NULL for nothing */
     struct work_release *releases;
     size_t n_releases;
 };
@@ -87,6 +93,8 @@ void worker_once(const struct worker *worker, const char *stage, const char *id,
 /* After RETRY: wait a little.  WORKER_WENT: try again. */
 enum worker_answer worker_pause(struct worker *worker, const char *stage,
                                 const struct sendit_why *why, struct worker_end *ret_end);
+/* A held file cannot be written, as errno says: the batch stops with that reason. */
+enum worker_answer worker_no_room(struct worker_end *ret_end);
 int64_t worker_clock(void); /* CLOCK_BOOTTIME in ms */
 
 /* open() once, if there is no instance yet. */
@@ -99,6 +107,10 @@ enum worker_answer worker_open(struct worker *worker, struct worker_stage *stage
 /* chain.c: one image through every stage; its end is told over the wire. */
 enum worker_answer chain_take(struct worker *worker, const struct work_item *item,
                               struct worker_end *ret_end);
+
+/* What the fact of an item is called that says how it came to rest at a hold entry: this, then the
+ * id of the entry.  No stage can ask for it. */
+#define WORKER_RESTED "hold:"
 
 /* source.c: let the source produce until it has no more. */
 int source_run(struct worker *worker);

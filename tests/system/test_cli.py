@@ -8,7 +8,7 @@ import unittest
 import sendit
 
 COMMANDS = ("run", "plan", "check", "stages", "new-stage", "test-stage", "test-recipe", "lint", "diff",
-            "status", "log", "quarantine", "retry", "reconcile")
+            "status", "log", "quarantine", "retry", "resume", "reconcile")
 NAME = "WEIDENBACH^ROSA"
 
 
@@ -410,7 +410,7 @@ class Manual(unittest.TestCase):
               "deid.edit", "dicom.starr", "restful.options", "restful.expired"}
 
     def test_reason_codes(self):
-        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|restful|google|file|batch)\.[a-z_]{2,})"
+        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|restful|google|file|batch|hold)\.[a-z_]{2,})"
         with open(os.path.join(sendit.ROOT, "core", "manual", "reasons.md")) as file:
             page = set(re.findall("`" + pattern + "`", file.read()))
         source = set()

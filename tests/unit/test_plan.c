@@ -28,6 +28,13 @@ static void close_none(struct sendit_stage_state *self)
     (void)self;
 }
 
+static sendit_verdict settle_none(struct sendit_stage_state *self,
+                                  const struct sendit_settle *settle, struct sendit_why *why)
+{
+    (void)self, (void)settle, (void)why;
+    return SENDIT_FAIL;
+}
+
 static const struct sendit_option source_options[] = {
     {.name = "folders", .type = SENDIT_OPT_PATH, .flags = SENDIT_OPT_MANY, .help = "Where."},
     {.name = "recursive", .type = SENDIT_OPT_BOOLEAN, .default_value = "true", .help = "Deep."},
@@ -135,6 +142,7 @@ static const struct sendit_plugin plugins[] = {
     STAGE("second-source", SENDIT_SOURCE),
     STAGE("touches", SENDIT_MUTATES),
     STAGE("needs-verified", SENDIT_READS, .needs = "deid.verified"),
+    STAGE("settles", SENDIT_READS, .settle = settle_none),
 };
 
 static bool foreign; /* the stages come from a site's folder, also those with names of ours */
@@ -694,6 +702,67 @@ static void consent_without_use_is_refused(void **state)
         DRY(IMPORTER ",{'use':'deid-filter','enabled':false,'allow':['emulator']}," CHECK)));
 }
 
+#define HOLD "{'use':'hold'}"
+#define HELD(before, after) STAGES(IMPORTER "," CHECK "," ANONYMIZER before "," HOLD after)
+
+static void holds_stand_where_images_can_rest(void **state)
+{
+    static const struct refusal_case cases[] = {
+        {STAGES(HOLD "," IMPORTER "," CHECK "," ANONYMIZER "," STORE),
+         "1:27: stage 'importer' is the source; move it before 'hold'"},
+        {STAGES(IMPORTER "," CHECK "," ANONYMIZER "," STORE "," HOLD),
+         "1:129: stage 'hold' has no enabled stage behind it that could go on; move it before the "
+         "one that is to wait, or disable it"},
+        {HELD("," STORE, ",{'use':'hold','id':'other'}"),
+         "1:129: stage 'hold' has no enabled stage behind it that could go on; move it before the "
+         "one that is to wait, or disable it"},
+        {DRY(IMPORTER "," HOLD "," CHECK),
+         "1:42: stage 'hold' lets images rest until they go on, but 'dry' is true and none does; "
+         "disable it or drop 'dry'"},
+        {HELD("", ",{'use':'verifier','allow':['originals']}," STORE),
+         "1:95: stage 'verifier' sees identifying values from before any edit, which no image has "
+         "any more that rested; move it before 'hold'"},
+        {HELD(",{'use':'settles'}", "," STORE),
+         "1:80: stage 'settles' settles batches when they are through, and behind it they rest; "
+         "move it behind 'hold'"},
+        {STAGES(IMPORTER "," CHECK "," HOLD "," STORE),
+         "1:68: stage 'file-store' hands images out, but nothing before it grants 'deid.header'; "
+         "add 'local-anonymizer' before it, or write why not under policy.because"},
+        {STAGES(IMPORTER ",{'use':'hold','config':{}}"),
+         "1:45: stages[1].config: there is no such key"},
+        {STAGES(IMPORTER ",{'use':'hold','allow':['network']}"),
+         "1:45: stages[1].allow: there is no such key"},
+        {HELD("", "," HOLD "," STORE),
+         "1:102: stages[4].use: two entries are called 'hold', the first on line 1; give each an "
+         "'id' of its own"},
+    };
+
+    (void)state;
+    ALL_REFUSED(cases);
+    plan_free(must_build(HELD("", ",{'use':'hold','id':'other','because':'two look'}," STORE)));
+    plan_free(must_build(STAGES(IMPORTER "," CHECK "," HOLD "," ANONYMIZER "," STORE)));
+    plan_free(must_build(DRY(IMPORTER ",{'use':'hold','enabled':false}," CHECK)));
+    plan_free(must_build(
+        STAGES(IMPORTER "," CHECK "," ANONYMIZER "," STORE ",{'use':'hold','enabled':false}")));
+}
+
+static void holds_are_found(void **state)
+{
+    struct plan *plan = must_build(
+        HELD("", ",{'use':'hold','id':'off','enabled':false},{'use':'hold','id':'other'}," STORE));
+
+    (void)state;
+    assert_ptr_equal(plan_hold(plan, "hold"), &plan->stages[3]);
+    assert_ptr_equal(plan_hold(plan, "off"), &plan->stages[4]);
+    assert_null(plan_hold(plan, "importer")); /* no hold */
+    assert_null(plan_hold(plan, ""));
+    assert_ptr_equal(plan_next_hold(plan, NULL), &plan->stages[3]);
+    assert_ptr_equal(plan_next_hold(plan, &plan->stages[3]), &plan->stages[5]);
+    assert_ptr_equal(plan_next_hold(plan, &plan->stages[4]), &plan->stages[5]);
+    assert_null(plan_next_hold(plan, &plan->stages[5]));
+    plan_free(plan);
+}
+
 #define VARIABLE "TEST_PLAN_EMULATOR_HOST"
 
 /* What the variable makes of the default; the consent alone lets it. */
@@ -1242,6 +1311,8 @@ int main(void)
         FRESH(options_for_tests_need_consent),
         FRESH(options_for_tests_lead_to_this_machine),
         FRESH(consent_without_use_is_refused),
+        FRESH(holds_stand_where_images_can_rest),
+        FRESH(holds_are_found),
         FRESH(a_variable_leads_to_an_emulator),
         FRESH(a_variable_leads_nowhere_else),
         FRESH(where_a_variable_leads_is_in_the_digest),
