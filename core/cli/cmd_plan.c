@@ -316,6 +316,25 @@ static void print_whitelists(const struct plan *plan, FILE *out)
     free(filters);
 }
 
+struct warnings {
+    FILE *out;
+    const char *title;
+};
+
+static void print_warning(void *ctx, const char *sentence)
+{
+    struct warnings *warnings = ctx;
+
+    say(warnings->out, &warnings->title, sentence);
+}
+
+static void print_warnings(const struct plan *plan, FILE *out)
+{
+    struct warnings warnings = {out, "warning"};
+
+    plan_warn(plan, print_warning, &warnings);
+}
+
 static void print_hidden_and_off(const struct plan *plan, FILE *out)
 {
     const char *title = "hidden";
@@ -435,6 +454,7 @@ void cli_print_plan(const struct plan *plan, FILE *out)
     print_hidden_and_off(plan, out);
     print_policy(plan, out);
     print_places(plan, out);
+    print_warnings(plan, out);
     fprintf(out, "\n%s%s%s\n", styled ? cli_style(plan->lowered ? CLI_YELLOW : CLI_GREEN) : "",
             sentence ? sentence : "no memory", styled ? cli_style(CLI_PLAIN) : "");
     free(sentence);
@@ -562,21 +582,28 @@ static json_t *stage_json(const struct plan *plan, const struct plan_stage *stag
     return object;
 }
 
+static void add_warning(void *ctx, const char *sentence)
+{
+    json_array_append_new(ctx, cli_json_text(sentence));
+}
+
 static json_t *plan_json(const struct plan *plan, const struct key_state *key)
 {
-    json_t *stages = json_array(), *answer;
+    json_t *stages = json_array(), *warnings = json_array(), *answer;
     char *sentence = proof(plan);
     bool failed = false;
 
+    plan_warn(plan, add_warning, warnings);
+
     for (size_t i = 0; i < plan->n_stages; i++)
         cli_append(stages, stage_json(plan, &plan->stages[i]), &failed);
-    answer = json_pack("{s:o, s:s, s:o, s:b, s:{s:o, s:b, s:s?}, s:{s:o, s:s?}, s:O, s:o, s:s}",
-                       "pipeline", cli_json_text(plan->path), "digest", plan->digest, "state",
-                       cli_json_text(plan->state), "dry", (int)plan->dry, "policy", "egress_needs",
-                       labels_json(plan, plan->egress_needs), "lowered", (int)plan->lowered,
-                       "because", plan->because, "key", "file", cli_json_text(key->path),
-                       "fingerprint", key->exists ? key->fingerprint : NULL, "stages", stages,
-                       "run", values_json(plan->run, PLAN_N_RUN), "proof", sentence);
+    answer = json_pack(
+        "{s:o, s:s, s:o, s:b, s:{s:o, s:b, s:s?}, s:{s:o, s:s?}, s:O, s:o, s:o, s:s}", "pipeline",
+        cli_json_text(plan->path), "digest", plan->digest, "state", cli_json_text(plan->state),
+        "dry", (int)plan->dry, "policy", "egress_needs", labels_json(plan, plan->egress_needs),
+        "lowered", (int)plan->lowered, "because", plan->because, "key", "file",
+        cli_json_text(key->path), "fingerprint", key->exists ? key->fingerprint : NULL, "stages",
+        stages, "run", values_json(plan->run, PLAN_N_RUN), "warnings", warnings, "proof", sentence);
     json_decref(stages);
     free(sentence);
     if (failed) {
@@ -625,7 +652,8 @@ const struct cli_command cli_plan = {
         "own, what the site has allowed, which LABELs of a whitelist let images pass unseen, "
         "which\n"
         "of its stages hide one that ships, what the policy asks of images that leave, and the\n"
-        "fingerprint of the site key. The last line is what\n"
+        "fingerprint of the site key, and what is odd though it may be meant. The last line is "
+        "what\n"
         "was proved about every image. Nothing is written.",
     .examples = "sendit plan\tthe pipeline of this folder\n"
                 "sendit plan --json\tall of it, with whole digests and the value of each option\n"

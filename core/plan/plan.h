@@ -123,6 +123,9 @@ void plan_free(struct plan *plan);
 
 /* The value of an option by name, NULL if the stage has none of that name. */
 const struct plan_value *plan_value(const struct plan_stage *stage, const char *name);
+/* What is odd about it and no reason to refuse it: "FILE:LINE:COL: sentence" each. */
+typedef void plan_warn_fn(void *ctx, const char *sentence);
+void plan_warn(const struct plan *plan, plan_warn_fn *each, void *ctx);
 /* The enabled source, NULL if there is none. */
 const struct plan_stage *plan_source(const struct plan *plan);
 /* The hold entry of that id, enabled or not; NULL if there is none. */

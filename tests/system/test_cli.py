@@ -223,6 +223,23 @@ class Plan(sendit.Case):
         result = self.run_sendit("check", "--set", "pixel-check.enabled=false", expect=3)
         self.assert_one_sentence(result, "pipeline.json:", "pixels.checked")
 
+    def test_a_study_that_is_not_called_as_its_collection(self):
+        if self.site.sendit("stages", "gcs-store").status:
+            self.skipTest("there is no gcs-store")
+        stages = self.site.stages()
+        stages[3:] = [{"use": "restful-anonymizer", "allow": ["network", "sends-phi", "secrets"],
+                       "config": {"url": "https://ids.example", "study": "irb2"}},
+                      {"use": "gcs-store", "allow": ["network", "secrets"],
+                       "config": {"bucket": "b-1", "collection": "IRB1", "project": "p-1"}}]
+        self.site.write_pipeline(stages)
+        answer = self.run_sendit("plan", "--json").json
+        self.assertEqual(len(answer["warnings"]), 1)
+        self.assertRegex(answer["warnings"][0], r"^pipeline\.json:7:\d+: .*irb2.*IRB1")
+        self.assertRegex(self.run_sendit("plan").out, r"(?m)^warning .*irb2.*IRB1")
+        stages[3]["config"]["study"] = "irb1"
+        self.site.write_pipeline(stages)
+        self.assertEqual(self.run_sendit("plan", "--json").json["warnings"], [])
+
     def test_stages(self):
         text = self.run_sendit("stages").out
         for name in ("importer", "pixel-check", "local-anonymizer", "file-store"):

@@ -107,6 +107,13 @@ static const struct sendit_option cloud_options[] = {
      .help = "Who."},
 };
 
+static const struct sendit_option study_options[] = {
+    {.name = "study", .type = SENDIT_OPT_STRING, .help = "Which."},
+};
+static const struct sendit_option collection_options[] = {
+    {.name = "collection", .type = SENDIT_OPT_STRING, .help = "Which."},
+};
+
 #define STAGE(n, ...)                                                                              \
     {                                                                                              \
         .magic = SENDIT_MAGIC, .abi = SENDIT_ABI, .size = sizeof(struct sendit_plugin),            \
@@ -122,13 +129,13 @@ static const struct sendit_plugin plugins[] = {
     STAGE("local-anonymizer", SENDIT_MUTATES | SENDIT_IDENTIFIERS,
           .grants = "ids.replaced deid.header"),
     STAGE("restful-anonymizer", SENDIT_MUTATES | SENDIT_NETWORK | SENDIT_SENDS_PHI | SENDIT_SECRETS,
-          .grants = "ids.replaced deid.header"),
+          N(study_options), .grants = "ids.replaced deid.header"),
     STAGE("service", SENDIT_READS, N(service_options)),
     STAGE("cloud", SENDIT_READS, N(cloud_options)),
     STAGE("verifier", SENDIT_ORIGINALS, .grants = "deid.verified"),
     STAGE("reidentifier", SENDIT_REIDENTIFIES),
     STAGE("file-store", SENDIT_EGRESS, N(store_options), .grants_at_finish = "store.stored"),
-    STAGE("gcs-store", SENDIT_EGRESS | SENDIT_NETWORK | SENDIT_SECRETS),
+    STAGE("gcs-store", SENDIT_EGRESS | SENDIT_NETWORK | SENDIT_SECRETS, N(collection_options)),
     STAGE("telemetry", SENDIT_NETWORK),
     STAGE("bigquery-store", SENDIT_READS, .needs = "store.stored", .after = "store.stored"),
     STAGE("needs-site", SENDIT_READS, .needs = "site.seen"),
@@ -763,6 +770,53 @@ static void holds_are_found(void **state)
     plan_free(plan);
 }
 
+static void note_warning(void *ctx, const char *sentence)
+{
+    strncat(ctx, sentence, 999 - strlen(ctx));
+    strncat(ctx, "\n", 999 - strlen(ctx));
+}
+
+static void warned(const char *study, const char *collections, const char *sentence)
+{
+    char text[1200], found[1000] = "";
+    struct plan *plan;
+
+    snprintf(text, sizeof(text),
+             STAGES(IMPORTER "," CHECK ",{'use':'restful-anonymizer','allow':['network',"
+                             "'sends-phi','secrets'],'config':{%s}}%s"),
+             study, collections);
+    plan = must_build(text);
+    plan_warn(plan, note_warning, found);
+    assert_string_equal(found, sentence);
+    plan_free(plan);
+}
+
+#define CLOUD_STORE(id, name, ...)                                                                 \
+    ",{'use':'gcs-store','id':'" id "','allow':['network','secrets']" __VA_ARGS__                  \
+    ",'config':{'collection':'" name "'}}"
+
+static void a_study_is_called_as_its_collection(void **state)
+{
+    (void)state;
+    warned("'study':'irb12345'", CLOUD_STORE("gcs", "IRB12345"), "");
+    warned("'study':'irb12345'", CLOUD_STORE("gcs", "irb12345"), "");
+    warned("'study':'irb1'", "," STORE, "");
+    warned("", CLOUD_STORE("gcs", "IRB1"), "");
+    warned("'study':'irb1'", CLOUD_STORE("gcs", "IRB2", ",'enabled':false") "," STORE, "");
+    warned("'study':'irb1'", CLOUD_STORE("gcs", "IRB12"),
+           "pipeline.json:1:141: \"restful-anonymizer\" asks for identifiers of the study "
+           "\"irb1\", and \"gcs\" stores into the collection \"IRB12\": a study is called as its "
+           "collection, in lower case\n");
+    warned("'study':'IRB1'", CLOUD_STORE("gcs", "IRB1"),
+           "pipeline.json:1:141: \"restful-anonymizer\" asks for identifiers of the study "
+           "\"IRB1\", and \"gcs\" stores into the collection \"IRB1\": a study is called as its "
+           "collection, in lower case\n");
+    warned("'study':'irb1'", CLOUD_STORE("one", "IRB1") CLOUD_STORE("two", "IRB2"),
+           "pipeline.json:1:141: \"restful-anonymizer\" asks for identifiers of the study "
+           "\"irb1\", and \"two\" stores into the collection \"IRB2\": a study is called as its "
+           "collection, in lower case\n");
+}
+
 #define VARIABLE "TEST_PLAN_EMULATOR_HOST"
 
 /* What the variable makes of the default; the consent alone lets it. */
@@ -1313,6 +1367,7 @@ int main(void)
         FRESH(consent_without_use_is_refused),
         FRESH(holds_stand_where_images_can_rest),
         FRESH(holds_are_found),
+        FRESH(a_study_is_called_as_its_collection),
         FRESH(a_variable_leads_to_an_emulator),
         FRESH(a_variable_leads_nowhere_else),
         FRESH(where_a_variable_leads_is_in_the_digest),
