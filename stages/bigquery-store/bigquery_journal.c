@@ -555,12 +555,12 @@ sendit_result journal_delete_job(const struct sendit_stage_state *self, const st
     return journal_delete(self, key);
 }
 
-static const struct part *find_part(const struct round *rounds, size_t n,
-                                    const struct job_part *wanted)
+static const struct round *find_round(const struct round *rounds, size_t n,
+                                      const struct job_part *wanted)
 {
     for (size_t i = 0; i < n; i++)
         if (rounds[i].number == wanted->round && !strcmp(rounds[i].batch, wanted->batch))
-            return wanted->number < rounds[i].n_parts ? &rounds[i].parts[wanted->number] : NULL;
+            return wanted->number < rounds[i].n_parts ? &rounds[i] : NULL;
     return NULL;
 }
 
@@ -569,28 +569,52 @@ static int by_text(const void *a, const void *b)
     return memcmp(a, b, JOURNAL_SHA);
 }
 
-bool journal_name_job(struct job *job, const struct round *rounds, size_t n_rounds)
+/* Where the rows go. */
+static void name_table(const struct sendit_stage_state *self, enum table table,
+                       char ret_hex[JOURNAL_SHA])
 {
-    char(*words)[JOURNAL_SHA] = calloc(2 * job->n_parts + 1, sizeof(*words));
+    char text[1400]; /* names of projects and datasets are bounded by check() */
+
+    snprintf(text, sizeof(text), "%s %s %s", self->place.project, self->place.dataset,
+             table_words[table]);
+    journal_hash(text, strlen(text), ret_hex);
+}
+
+/* What makes a part different from one of the same rows that was put down another time. */
+static void name_part(const struct round *round, uint32_t number, char ret_hex[JOURNAL_SHA])
+{
+    char text[SENDIT_ID_SIZE + 64];
+
+    snprintf(text, sizeof(text), "%s %" PRIu32 " %" PRIu32 " %" PRId64, round->batch, round->number,
+             number, round->at_ms);
+    journal_hash(text, strlen(text), ret_hex);
+}
+
+bool journal_name_job(const struct sendit_stage_state *self, struct job *job,
+                      const struct round *rounds, size_t n_rounds)
+{
+    char(*words)[JOURNAL_SHA] = calloc(3 * job->n_parts + 1, sizeof(*words));
     size_t n = job->n_parts;
 
     if (!words)
         return false;
     job->rows = 0;
-    snprintf(words[0], JOURNAL_SHA, "%s", table_words[job->table]);
+    name_table(self, job->table, words[0]);
     for (size_t i = 0; i < n; i++) {
-        const struct part *part = find_part(rounds, n_rounds, &job->parts[i]);
+        uint32_t number = job->parts[i].number;
+        const struct round *round = find_round(rounds, n_rounds, &job->parts[i]);
 
-        if (!part || part->table != job->table) {
+        if (!round || round->parts[number].table != job->table) {
             free(words);
             return false;
         }
-        memcpy(words[1 + i], part->keys, JOURNAL_SHA);
-        memcpy(words[1 + n + i], part->sha, JOURNAL_SHA); /* of the payload, in its order */
-        job->rows += part->rows;
+        memcpy(words[1 + i], round->parts[number].keys, JOURNAL_SHA);
+        memcpy(words[1 + n + i], round->parts[number].sha, JOURNAL_SHA); /* in their order */
+        name_part(round, number, words[1 + 2 * n + i]);
+        job->rows += round->parts[number].rows;
     }
     qsort(words[1], n, sizeof(*words), by_text);
-    journal_hash(words, (2 * n + 1) * sizeof(*words), job->id);
+    journal_hash(words, (3 * n + 1) * sizeof(*words), job->id);
     job->id[40] = '\0';
     free(words);
     return true;

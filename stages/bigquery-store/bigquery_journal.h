@@ -99,9 +99,12 @@ sendit_result journal_jobs(const struct sendit_stage_state *self, struct job **r
 void journal_free_jobs(struct job *jobs, size_t n);
 sendit_result journal_write_job(const struct sendit_stage_state *self, const struct job *job);
 sendit_result journal_delete_job(const struct sendit_stage_state *self, const struct job *job);
-/* Its id, from the table, the sorted names of its rows and the bytes of its parts, which `rounds`
- * have; false if one is not there. */
-bool journal_name_job(struct job *job, const struct round *rounds, size_t n_rounds);
+/* Its id, from the table in its project and dataset, the sorted names of its rows, the bytes of its
+ * parts, and when those were put down; `rounds` have them.  False if one is not there.  A job of
+ * the same rows for another table, or by an earlier ledger, is another job: what Google knows of
+ * that says nothing of this one. */
+bool journal_name_job(const struct sendit_stage_state *self, struct job *job,
+                      const struct round *rounds, size_t n_rounds);
 
 /* Small records. */
 sendit_result journal_get(const struct sendit_stage_state *self, const char *key, json_t **ret_json,

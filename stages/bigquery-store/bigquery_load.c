@@ -394,7 +394,7 @@ static enum step split_now(struct load *load, const struct job *job)
             return step;
         child.parts = i ? job->parts + half : job->parts;
         child.n_parts = i ? job->n_parts - half : half;
-        if (!journal_name_job(&child, load->rounds, load->n_rounds))
+        if (!journal_name_job(load->self, &child, load->rounds, load->n_rounds))
             return no_ledger(load, SENDIT_ECORRUPT);
         r = journal_write_job(load->self, &child);
         if (r != SENDIT_OK && r != SENDIT_ECONFLICT) /* it was cut short here */
@@ -654,7 +654,8 @@ static enum step prepare(struct load *load, enum table table)
         step = no_ledger(load, SENDIT_ENOMEM);
     } else if (due) {
         step = take_budget(load, table);
-        r = journal_name_job(&job, load->rounds, load->n_rounds) ? SENDIT_OK : SENDIT_ENOMEM;
+        r = journal_name_job(load->self, &job, load->rounds, load->n_rounds) ? SENDIT_OK
+                                                                             : SENDIT_ENOMEM;
         if (step == STEP_DONE && r == SENDIT_OK)
             r = journal_write_job(load->self, &job);
         if (step == STEP_DONE && r == SENDIT_OK)

@@ -504,8 +504,10 @@ static sendit_result told(const struct sendit_settle *settle, const char *batch,
     if (*is != BATCH_WAITS)
         return SENDIT_OK;
     *is = verdict == SENDIT_PASS ? BATCH_DONE : BATCH_FAILED;
-    snprintf(world->code, sizeof(world->code), "%s", code);
-    snprintf(world->text, sizeof(world->text), "%s", text);
+    if (verdict != SENDIT_PASS) {
+        snprintf(world->code, sizeof(world->code), "%s", code);
+        snprintf(world->text, sizeof(world->text), "%s", text);
+    }
     effect();
     return SENDIT_OK;
 }
@@ -668,6 +670,51 @@ static void an_attempt_that_was_loaded_is_not_loaded_again(void **ctx)
     assert_int_equal(in_a_process(), 0);
     is_exactly_once();
     assert_int_equal(world->n_rows[TABLE_DICOM], BATCHES);
+}
+
+/* The state folder and the dataset were thrown away, and Google remembers the jobs. */
+static void a_job_of_before_says_nothing_of_a_new_table(void **ctx)
+{
+    (void)ctx;
+    assert_int_equal(in_a_process(), 0);
+    is_exactly_once();
+    world->n_entries = 0;
+    world->dataset = 0;
+    memset(world->tables, 0, sizeof(world->tables));
+    memset(world->n_rows, 0, sizeof(world->n_rows));
+    memset(world->batches, 0, sizeof(world->batches));
+    world->now_ms += 60000;
+    assert_int_equal(in_a_process(), 0);
+    is_exactly_once();
+    assert_int_equal(world->n_rows[TABLE_DICOM], BATCHES);
+}
+
+/* Two entries of a pipeline, for one project, at the same instant. */
+static void a_job_for_another_dataset_is_another_job(void **ctx)
+{
+    struct part part = {.table = TABLE_DICOM, .rows = 1, .keys = "keys", .sha = "sha"};
+    struct round round = {.batch = "b1", .number = 1, .parts = &part, .n_parts = 1};
+    struct job_part of = {.batch = "b1", .round = 1};
+    struct job jobs[3] = {
+        {.parts = &of, .n_parts = 1}, {.parts = &of, .n_parts = 1}, {.parts = &of, .n_parts = 1}};
+    struct sendit_stage_state self = state();
+
+    (void)ctx;
+    for (int i = 0; i < 3; i++) {
+        jobs[i].table = TABLE_DICOM;
+        self.place.dataset = i == 1 ? "E" : "D";
+        assert_true(journal_name_job(&self, &jobs[i], &round, 1));
+    }
+    assert_string_not_equal(jobs[0].id, jobs[1].id);
+    assert_string_equal(jobs[0].id, jobs[2].id);
+    self.place.project = "q";
+    assert_true(journal_name_job(&self, &jobs[1], &round, 1));
+    assert_string_not_equal(jobs[0].id, jobs[1].id);
+    round.at_ms = 1;
+    assert_true(journal_name_job(&self, &jobs[2], &round, 1));
+    assert_string_not_equal(jobs[1].id, jobs[2].id);
+    of.number = 1; /* which is not there */
+    assert_false(journal_name_job(&self, &jobs[2], &round, 1));
 }
 
 static void more_images_are_added(void **ctx)
@@ -927,6 +974,8 @@ int main(void)
         cmocka_unit_test_setup(all_is_loaded_once, set_up),
         cmocka_unit_test_setup(a_kill_at_any_effect_changes_nothing, set_up),
         cmocka_unit_test_setup(an_attempt_that_was_loaded_is_not_loaded_again, set_up),
+        cmocka_unit_test_setup(a_job_of_before_says_nothing_of_a_new_table, set_up),
+        cmocka_unit_test_setup(a_job_for_another_dataset_is_another_job, set_up),
         cmocka_unit_test_setup(more_images_are_added, set_up),
         cmocka_unit_test_setup(a_batch_without_images_has_no_row, set_up),
         cmocka_unit_test_setup(jobs_that_run_are_waited_for, set_up),
