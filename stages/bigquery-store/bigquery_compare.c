@@ -12,6 +12,14 @@
 #define PAGE_MAX (64u << 20) /* bytes of a page */
 #define DIGEST 32            /* digits of the digest of a name */
 
+/* Of what the name of a row in the journal is made; see bigquery_gather.c and bigquery_study.c. */
+#define MAX_COLUMNS 3
+static const char *const columns[TABLES][MAX_COLUMNS] = {
+    {"storage_metadataLink", "storage_download"}, {"SOPInstanceUID", "generation", "object"}};
+static const char *const selected[TABLES] = {"storage_metadataLink,storage_download",
+                                             "SOPInstanceUID,generation,object"};
+static const size_t n_columns[TABLES] = {2, 3};
+
 /* A row by its name: how often it should be there, and how often it is. */
 struct known {
     char digest[DIGEST];
@@ -24,14 +32,10 @@ struct comparison {
     enum table table;
     struct known *known;
     size_t n, room;
-    uint64_t rows; /* in the table */
+    uint64_t rows;              /* in the table */
+    size_t places[MAX_COLUMNS]; /* of the columns, in a row */
     sendit_result r;
 };
-
-/* What a row is called in the journal; see bigquery_gather.c and bigquery_study.c. */
-static const char *const selected[TABLES] = {"storage_metadataLink,storage_download",
-                                             "SOPInstanceUID,generation,object"};
-static const size_t columns[TABLES] = {2, 3};
 
 static sendit_verdict end_of(const struct comparison *comparison)
 {
@@ -179,13 +183,15 @@ static sendit_result tell_unknown(const struct comparison *comparison, const cha
                    "A row is in the table that sendit did not load.");
 }
 
-static int take_row(void *ctx, const char *const *values)
+static int take_row(void *ctx, const char *const *row)
 {
     struct comparison *comparison = ctx;
+    const char *values[MAX_COLUMNS], *link;
     char name[ROW_URL_SIZE + 1400];
     struct known *known = NULL;
-    const char *link;
 
+    for (size_t i = 0; i < n_columns[comparison->table]; i++)
+        values[i] = row[comparison->places[i]];
     comparison->rows++;
     if (comparison->table == TABLE_INSTANCES) {
         if (values[0] && values[1] && values[2])
@@ -210,8 +216,7 @@ static int take_row(void *ctx, const char *const *values)
 static sendit_verdict read_page(struct comparison *comparison, char token[1024])
 {
     struct sendit_stage_state *self = comparison->self;
-    char path[2 * 1024 + 512], url[sizeof(path) + TABLES_URL_SIZE], escaped[3 * 1024 + 1],
-        words[128];
+    char escaped[3 * 1024 + 1], url[sizeof(escaped) + TABLES_URL_SIZE], words[128];
     const struct google_request request = {.method = "GET",
                                            .url = url,
                                            .max_body = PAGE_MAX,
@@ -223,40 +228,55 @@ static sendit_verdict read_page(struct comparison *comparison, char token[1024])
     google_url_escape(escaped, sizeof(escaped), token);
     snprintf(url, sizeof(url),
              "%s/bigquery/v2/projects/%s/datasets/%s/tables/%s/data?maxResults=%d&selectedFields=%s"
-             "%s%.2000s",
+             "%s%s",
              google_endpoint(self->google), self->place.project, self->place.dataset,
              schema_table(comparison->table), PAGE_ROWS, selected[comparison->table],
              *token ? "&pageToken=" : "", escaped);
-    (void)path;
     r = google_send(self->google, &request, &answer);
     if (r != SENDIT_OK)
         return sendit_because(comparison->why, sendit_verdict_of(r), "bigquery.request",
                               "BigQuery cannot be asked.");
     tables_words(self, schema_table(comparison->table), words, sizeof(words));
-    if (answer.end == GOOGLE_ANSWERED && answer.status == 404)
-        return SENDIT_SKIP;
     if (answer.end != GOOGLE_ANSWERED || answer.status != 200)
-        return google_verdict(&answer, words, "roles/bigquery.dataViewer", comparison->why);
-    if (!answer_read_page(answer.body, answer.length, columns[comparison->table], take_row,
+        return google_verdict(&answer, words, TABLES_VIEWER, comparison->why);
+    if (!answer_read_page(answer.body, answer.length, n_columns[comparison->table], take_row,
                           comparison, token))
         return SENDIT_PASS;
     return comparison->r == SENDIT_OK
-               ? google_verdict(&answer, words, "roles/bigquery.dataViewer", comparison->why)
+               ? google_verdict(&answer, words, TABLES_VIEWER, comparison->why)
                : end_of(comparison);
+}
+
+/* SKIP: it is not there. */
+static sendit_verdict find_table(struct comparison *comparison)
+{
+    json_t *there = NULL;
+    sendit_verdict verdict = tables_look(comparison->self, schema_table(comparison->table), false,
+                                         &there, comparison->why);
+
+    if (verdict == SENDIT_PASS)
+        verdict = schema_places(comparison->table, there, columns[comparison->table],
+                                n_columns[comparison->table], comparison->places, comparison->why);
+    json_decref(there);
+    return verdict;
 }
 
 static sendit_verdict read_table(struct comparison *comparison)
 {
     char token[1024] = "";
-    sendit_verdict verdict;
+    sendit_verdict verdict = find_table(comparison);
 
+    if (verdict == SENDIT_SKIP) /* all that should be there is missing */
+        return SENDIT_PASS;
+    if (verdict != SENDIT_PASS)
+        return verdict;
     do {
         if (comparison->self->host->canceled(comparison->self->host))
             return sendit_because(comparison->why, SENDIT_RETRY, "bigquery.stopped",
                                   "The host stops.");
         verdict = read_page(comparison, token);
     } while (verdict == SENDIT_PASS && *token);
-    return verdict == SENDIT_SKIP ? SENDIT_PASS : verdict; /* what should be there is missing */
+    return verdict;
 }
 
 /* ---- what differs ---- */

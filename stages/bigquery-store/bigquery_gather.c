@@ -30,7 +30,8 @@ struct gather {
     struct round round;
     struct heap heaps[TABLES];
     struct studies studies;
-    struct known known;
+    /* Images that have rows; those whose rows were refused; rows of table dicom. */
+    struct known known, refused, studies_known;
     bool waits; /* an earlier round does */
     uint32_t next;
     int64_t now_ms;
@@ -220,29 +221,45 @@ static int know(struct known *known, const char *names, uint32_t rows)
     return 0;
 }
 
+/* Where the names of a part belong. */
+static struct known *known_of(struct gather *gather, const struct part *part)
+{
+    bool stands = part->state == PART_QUEUED || part->state == PART_LOADED;
+
+    if (part->table == TABLE_INSTANCES)
+        return stands ? &gather->known : &gather->refused;
+    return stands ? &gather->studies_known : NULL;
+}
+
 static sendit_result know_round(struct gather *gather, const struct round *round)
 {
     if (round->number >= gather->next)
         gather->next = round->number + 1;
     for (uint32_t i = 0; i < round->n_parts; i++) {
         const struct part *part = &round->parts[i];
+        struct known *known = known_of(gather, part);
         sendit_result r;
         char *names;
         int result;
 
         gather->waits |= part->state == PART_QUEUED;
-        if (part->table != TABLE_INSTANCES ||
-            (part->state != PART_QUEUED && part->state != PART_LOADED))
+        if (!known)
             continue;
         r = journal_read_names(gather->self, round, i, &names);
         if (r != SENDIT_OK)
             return r;
-        result = know(&gather->known, names, part->rows);
+        result = know(known, names, part->rows);
         free(names);
         if (result)
             return SENDIT_ENOMEM;
     }
     return SENDIT_OK;
+}
+
+static void sort_known(struct known *known)
+{
+    if (known->n)
+        qsort(known->digests, known->n, KNOWN, by_digest);
 }
 
 /* Parts that BigQuery refused are made anew from the images, which have come again. */
@@ -278,8 +295,9 @@ static sendit_result look_back(struct gather *gather)
         }
         journal_free_rounds(rounds, n);
     }
-    if (gather->known.n)
-        qsort(gather->known.digests, gather->known.n, KNOWN, by_digest);
+    sort_known(&gather->known);
+    sort_known(&gather->refused);
+    sort_known(&gather->studies_known);
     return r;
 }
 
@@ -372,9 +390,14 @@ static int add_row(struct gather *gather, enum table table, const char *line, si
     return 0;
 }
 
-static int add_study(void *ctx, const char *line, size_t length, const char *name)
+/* Of images whose rows were refused, and are made anew, the row in dicom may stand all the same. */
+static int add_study(void *ctx, const struct study_row *row)
 {
-    return add_row(ctx, TABLE_DICOM, line, length, name);
+    struct gather *gather = ctx;
+
+    if (is_known(&gather->studies_known, row->name) && !(row->single && row->fresh))
+        return 0;
+    return add_row(gather, TABLE_DICOM, row->line, row->length, row->name);
 }
 
 /* ---- the images ---- */
@@ -419,7 +442,7 @@ static int add_image(struct gather *gather, const json_t *json, const char *row,
     snprintf(name, sizeof(name), "%s %.20s %s", uid, object->generation, object->name);
     if (is_known(&gather->known, name))
         return 0;
-    if (studies_add(&gather->studies, json, object))
+    if (studies_add(&gather->studies, json, object, !is_known(&gather->refused, name)))
         return -1;
     line = row_end(row, object, gather->batch->id, gather->now_ms, &length);
     result = line ? add_row(gather, TABLE_INSTANCES, line, length, name) : -1;
@@ -553,6 +576,8 @@ sendit_verdict gather_finish(struct sendit_stage_state *self, const struct sendi
     }
     studies_fini(&gather.studies);
     free(gather.known.digests);
+    free(gather.refused.digests);
+    free(gather.studies_known.digests);
     free(gather.round.parts);
     return verdict;
 }

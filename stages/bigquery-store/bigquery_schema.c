@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bigquery_schema.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -18,20 +19,20 @@ static const struct column dicom_columns[] = {
     {"CodedAccessionNumberID", "STRING", "NULLABLE", "New accession number."},
     {"CodedPatientID", "STRING", "NULLABLE", "New patient ID."},
     {"ContentType", "STRING", "NULLABLE", "What the object is."},
-    {"PatientSex", "STRING", "NULLABLE", NULL},
-    {"PatientAge", "STRING", "NULLABLE", NULL},
+    {"PatientSex", "STRING", "NULLABLE", "If all images have the same."},
+    {"PatientAge", "STRING", "NULLABLE", "If all images have the same."},
     {"Modality", "STRING", "NULLABLE", "Those of the study, with commas between."},
-    {"StudyDescription", "STRING", "NULLABLE", NULL},
+    {"StudyDescription", "STRING", "NULLABLE", "Those of the study, with commas between."},
     {"DicomHeader", "STRING", "NULLABLE", "JSON of what all images of the study share."},
 };
 static const struct column instances_columns[] = {
-    {"StudyInstanceUID", "STRING", "NULLABLE", NULL},
-    {"SeriesInstanceUID", "STRING", "NULLABLE", NULL},
-    {"SOPInstanceUID", "STRING", "NULLABLE", NULL},
-    {"SOPClassUID", "STRING", "NULLABLE", NULL},
+    {"StudyInstanceUID", "STRING", "NULLABLE", "New UID of the study."},
+    {"SeriesInstanceUID", "STRING", "NULLABLE", "New UID of the series."},
+    {"SOPInstanceUID", "STRING", "NULLABLE", "New UID of the image."},
+    {"SOPClassUID", "STRING", "NULLABLE", "What the image is."},
     {"CodedPatientID", "STRING", "NULLABLE", "New patient ID."},
     {"CodedAccessionNumberID", "STRING", "NULLABLE", "New accession number."},
-    {"Modality", "STRING", "NULLABLE", NULL},
+    {"Modality", "STRING", "NULLABLE", "Of its series."},
     {"StudyDate", "DATE", "NULLABLE", "Moved, as all dates of the patient."},
     {"object", "STRING", "NULLABLE", "gs:// name of the file, or of the archive with it."},
     {"generation", "INTEGER", "NULLABLE", "Generation of that object."},
@@ -55,7 +56,7 @@ static const struct {
      "storage_metadataLink, storage_download, DicomHeader", dicom_columns,
      sizeof(dicom_columns) / sizeof(dicom_columns[0])},
     {"instances", "instances_once", "One row for each image.",
-     "SOPInstanceUID ORDER BY ingested DESC, generation DESC", instances_columns,
+     "SOPInstanceUID ORDER BY ingested DESC", instances_columns,
      sizeof(instances_columns) / sizeof(instances_columns[0])},
 };
 
@@ -73,7 +74,7 @@ const char *schema_view(enum table table)
 
 static json_t *field_of(const struct column *column)
 {
-    return json_pack("{s:s, s:s, s:s, s:s*}", "name", column->name, "type", column->type, "mode",
+    return json_pack("{s:s, s:s, s:s, s:s}", "name", column->name, "type", column->type, "mode",
                      column->mode, "description", column->description);
 }
 
@@ -175,7 +176,7 @@ static const char *type_name(const char *type)
     return strcasecmp(type, "INT64") ? type : "INTEGER";
 }
 
-static int is_word(const char *text)
+static bool is_word(const char *text)
 {
     size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
 
@@ -202,22 +203,38 @@ static sendit_verdict judge_field(enum table table, const struct column *column,
     return SENDIT_PASS;
 }
 
-/* One of theirs that stands where ours stood has its data: adding ours anew would hide that. */
+/* Is this column of theirs ours, under another name?  One that was renamed keeps its description
+ * and its place. */
+static bool is_renamed(enum table table, size_t at, const json_t *fields, size_t i)
+{
+    const struct column *column = &tables[table].columns[at];
+    const json_t *there = json_array_get(fields, i);
+
+    if (find_column(table, text_in(there, "name")) ||
+        strcasecmp(type_name(text_in(there, "type")), column->type))
+        return false;
+    return !strcmp(text_in(there, "description"), column->description) ||
+           (i == at && at + 1 < tables[table].n &&
+            !strcasecmp(text_in(json_array_get(fields, i + 1), "name"), column[1].name));
+}
+
+/* Its data would be hidden if ours were added anew. */
 static sendit_verdict judge_missing(enum table table, size_t at, const json_t *fields,
                                     struct sendit_why *why)
 {
-    const struct column *column = &tables[table].columns[at];
-    const json_t *there = json_array_get(fields, at);
-    const char *name = text_in(there, "name");
+    const char *column = tables[table].columns[at].name;
 
-    if (!there || find_column(table, name) ||
-        strcasecmp(type_name(text_in(there, "type")), column->type))
-        return SENDIT_PASS;
-    return sendit_because(why, SENDIT_FAIL, "bigquery.renamed",
-                          "Column \"%s\" of table %s seems to be called \"%.60s\" now: call it "
-                          "\"%s\" again, or add a column of that name.",
-                          column->name, tables[table].name, is_word(name) ? name : "something else",
-                          column->name);
+    for (size_t i = 0; i < json_array_size(fields); i++) {
+        const char *name = text_in(json_array_get(fields, i), "name");
+
+        if (is_renamed(table, at, fields, i))
+            return sendit_because(why, SENDIT_FAIL, "bigquery.renamed",
+                                  "Column \"%s\" of table %s seems to be called \"%.60s\" now: "
+                                  "call it \"%s\" again, or add a column of that name.",
+                                  column, tables[table].name,
+                                  is_word(name) ? name : "something else", column);
+    }
+    return SENDIT_PASS;
 }
 
 static sendit_verdict judge_theirs(enum table table, const json_t *fields, struct sendit_why *why)
@@ -283,6 +300,24 @@ sendit_verdict schema_compare(enum table table, const json_t *answer, json_t **r
     }
     json_decref(all);
     return verdict;
+}
+
+sendit_verdict schema_places(enum table table, const json_t *answer, const char *const *names,
+                             size_t n, size_t *ret_places, struct sendit_why *why)
+{
+    const json_t *fields = json_object_get(json_object_get(answer, "schema"), "fields");
+    size_t found = 0;
+
+    for (size_t i = 0; i < json_array_size(fields); i++)
+        for (size_t j = 0; j < n; j++)
+            if (!strcasecmp(text_in(json_array_get(fields, i), "name"), names[j]) && found < n)
+                ret_places[j] = found++;
+    if (found == n)
+        return SENDIT_PASS;
+    return sendit_because(why, SENDIT_FAIL, "bigquery.table",
+                          "Table %s lacks a column by which its rows are known: `sendit check "
+                          "--online` says which.",
+                          tables[table].name);
 }
 
 const char *schema_column_in(enum table table, const char *sentence)

@@ -34,6 +34,11 @@ json_t *schema_view_body(const struct schema_place *place, enum table table);
 sendit_verdict schema_compare(enum table table, const json_t *answer, json_t **ret_patch,
                               struct sendit_why *why);
 
+/* Where among the `n` columns called `names` each comes in a page of rows, which are in the order
+ * of the table: ret_places[i] is that of names[i].  FAIL: one is not there. */
+sendit_verdict schema_places(enum table table, const json_t *answer, const char *const *names,
+                             size_t n, size_t *ret_places, struct sendit_why *why);
+
 /* The column of a table that a sentence of BigQuery's names, or NULL: the sentence itself may have
  * values in it, and is not shown. */
 const char *schema_column_in(enum table table, const char *sentence);

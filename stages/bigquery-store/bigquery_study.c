@@ -243,7 +243,8 @@ static int place(json_t *group, const struct row_object *object)
     return json_object_set_new(group, "folder", json_integer((json_int_t)length));
 }
 
-int studies_add(struct studies *studies, const json_t *row, const struct row_object *object)
+int studies_add(struct studies *studies, const json_t *row, const struct row_object *object,
+                bool fresh)
 {
     const char *study = text_in(row, "StudyInstanceUID");
     char key[1400];
@@ -259,6 +260,8 @@ int studies_add(struct studies *studies, const json_t *row, const struct row_obj
         share(studies, group, json_object_get(row, "header")))
         return -1;
     images = json_integer_value(json_object_get(group, "images"));
+    if (fresh && json_object_set_new(group, "fresh", json_true()))
+        return -1;
     if (!images &&
         (json_object_set_new(group, "study", json_string(study)) ||
          json_object_set(group, "CodedPatientID", json_object_get(row, "CodedPatientID")) ||
@@ -397,8 +400,7 @@ static json_t *row_of(const struct studies *studies, const json_t *group, char s
     return NULL;
 }
 
-int studies_rows(const struct studies *studies,
-                 int (*each)(void *ctx, const char *line, size_t length, const char *name),
+int studies_rows(const struct studies *studies, int (*each)(void *ctx, const struct study_row *),
                  void *ctx)
 {
     char self[ROW_URL_SIZE], name[ROW_URL_SIZE + 32];
@@ -409,15 +411,19 @@ int studies_rows(const struct studies *studies,
     {
         json_t *row = row_of(studies, group, self);
         char *line = row ? json_dumps(row, JSON_COMPACT) : NULL;
-        size_t n = line ? strlen(line) : 0;
+        struct study_row made = {.line = line,
+                                 .name = name,
+                                 .length = line ? strlen(line) + 1 : 0,
+                                 .single = is_single(text_in(group, "object")),
+                                 .fresh = json_is_true(json_object_get(group, "fresh"))};
         int result = -1;
 
         json_decref(row);
         if (line) {
-            line[n] = '\n'; /* in place of its NUL */
+            line[made.length - 1] = '\n'; /* in place of its NUL */
             snprintf(name, sizeof(name), "%s %s", self,
-                     is_single(text_in(group, "object")) ? "-" : text_in(group, "generation"));
-            result = each(ctx, line, n + 1, name);
+                     made.single ? "-" : text_in(group, "generation"));
+            result = each(ctx, &made);
         }
         free(line);
         if (result)

@@ -24,11 +24,18 @@ int studies_init(struct studies *studies, study_keyword_fn *keyword);
 void studies_fini(struct studies *studies);
 /* An image that came, stored or not: `row` is what row_begin() made, read. */
 int studies_see(struct studies *studies, const json_t *row);
-/* One that is stored. */
-int studies_add(struct studies *studies, const json_t *row, const struct row_object *object);
-/* The rows, one a line, and the name of each.  `each` answers -1 to end it. */
-int studies_rows(const struct studies *studies,
-                 int (*each)(void *ctx, const char *line, size_t length, const char *name),
+/* One that is stored; `fresh`: no row was ever made of it. */
+int studies_add(struct studies *studies, const json_t *row, const struct row_object *object,
+                bool fresh);
+/* The rows, one a line, and the name of each.  That of an archive is its alone; that of single
+ * images is that of all rows of their study, and `fresh` says whether one of them is.  `each`
+ * answers -1 to end it. */
+struct study_row {
+    const char *line, *name;
+    size_t length;
+    bool single, fresh;
+};
+int studies_rows(const struct studies *studies, int (*each)(void *ctx, const struct study_row *),
                  void *ctx);
 
 #endif

@@ -114,8 +114,7 @@ static sendit_verdict get_dataset(struct sendit_stage_state *self, bool hurry,
 
 /* ---- making what is not there ---- */
 
-/* SKIP: it is not there. */
-static sendit_verdict look(struct sendit_stage_state *self, const char *table, bool hurry,
+sendit_verdict tables_look(struct sendit_stage_state *self, const char *table, bool hurry,
                            json_t **ret_json, struct sendit_why *why)
 {
     char url[TABLES_URL_SIZE], path[128], words[128];
@@ -205,7 +204,7 @@ static sendit_verdict make_table(struct sendit_stage_state *self, enum table tab
 {
     char url[TABLES_URL_SIZE], words[128];
     json_t *there = NULL, *body = NULL;
-    sendit_verdict verdict = look(self, schema_table(table), hurry, &there, why);
+    sendit_verdict verdict = tables_look(self, schema_table(table), hurry, &there, why);
 
     tables_words(self, schema_table(table), words, sizeof(words));
     if (verdict == SENDIT_SKIP) {
@@ -215,7 +214,7 @@ static sendit_verdict make_table(struct sendit_stage_state *self, enum table tab
             return verdict;
         tell(self, "bigquery.made", words);
         /* Another may have made it, otherwise. */
-        verdict = look(self, schema_table(table), hurry, &there, why);
+        verdict = tables_look(self, schema_table(table), hurry, &there, why);
         if (verdict == SENDIT_SKIP)
             return sendit_because(why, SENDIT_RETRY, "bigquery.table",
                                   "The table %s was made and is not there yet.",
@@ -233,7 +232,7 @@ static sendit_verdict make_view(struct sendit_stage_state *self, enum table tabl
 {
     char url[TABLES_URL_SIZE], words[128];
     json_t *there = NULL;
-    sendit_verdict verdict = look(self, schema_view(table), hurry, &there, why);
+    sendit_verdict verdict = tables_look(self, schema_view(table), hurry, &there, why);
 
     json_decref(there);
     if (verdict != SENDIT_SKIP)
@@ -296,7 +295,7 @@ sendit_verdict tables_check(struct sendit_stage_state *self, struct sendit_why *
     for (int i = 0; verdict == SENDIT_PASS && i < TABLES; i++) {
         json_t *there = NULL, *body = NULL;
 
-        verdict = look(self, schema_table((enum table)i), false, &there, why);
+        verdict = tables_look(self, schema_table((enum table)i), false, &there, why);
         if (verdict == SENDIT_PASS)
             verdict = schema_compare((enum table)i, there, &body, why);
         json_decref(there);

@@ -7,11 +7,14 @@
 
 #include "bigquery.h"
 
+#include <stdbool.h>
+
 #include <google.h>
 
 #define TABLES_URL_SIZE 2048u
 #define TABLES_SCOPE "https://www.googleapis.com/auth/bigquery"
 #define TABLES_EDITOR "roles/bigquery.dataEditor"
+#define TABLES_VIEWER "roles/bigquery.dataViewer"
 #define TABLES_USER "roles/bigquery.jobUser"
 #define TABLES_TIMEOUT_MS 60000u
 
@@ -27,6 +30,9 @@ void tables_url(const struct sendit_stage_state *self, const char *path,
 const char *tables_words(const struct sendit_stage_state *self, const char *table, char *to,
                          size_t size);
 
+/* What tables.get says of a table or view, the caller's.  SKIP: it is not there. */
+sendit_verdict tables_look(struct sendit_stage_state *self, const char *table, bool hurry,
+                           json_t **ret_json, struct sendit_why *why);
 /* Dataset, tables and views stand as they should, or are made so. */
 sendit_verdict tables_make(struct sendit_stage_state *self, bool hurry, struct sendit_why *why);
 /* For `sendit check --online`: what is there is right, and jobs may be run. */

@@ -45,6 +45,7 @@ json_t *schema_row_errors(const json_t *schema, const json_t *row, int streamed,
                           int ignore_unknown);
 
 /* google_jobs.c */
+void job_query(struct call *);
 void job_get(struct call *);
 void job_insert(struct call *); /* without bytes: refused */
 void jobs_settle(void);         /* those whose time has come */

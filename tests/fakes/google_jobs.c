@@ -498,6 +498,25 @@ void job_insert(struct call *call)
         refuse(call, 400, "required", "This fake loads what is uploaded, nothing else.");
 }
 
+/* A query that is only judged, by which a client finds out whether it may run jobs. */
+void job_query(struct call *call)
+{
+    json_t *body = call_json(call);
+
+    if (!body || !auth_scope(call, BIGQUERY_SCOPES))
+        return;
+    if (script_get("projects") && !script_lists("projects", call->args[0]))
+        refuse(call, 400, "invalid", "The project %s has not enabled BigQuery.", call->args[0]);
+    else if (!auth_may(call, "bigquery.jobs.create", call->args[0]))
+        return;
+    else if (!text_of(body, "query") || !json_is_true(json_object_get(body, "dryRun")))
+        refuse(call, 400, "invalid", "This fake judges queries, with dryRun, and runs none.");
+    else
+        answer_json(call, 200,
+                    json_pack("{s:s, s:b, s:s, s:b}", "kind", "bigquery#queryResponse",
+                              "jobComplete", 1, "totalBytesProcessed", "0", "cacheHit", 0));
+}
+
 void job_get(struct call *call)
 {
     const char *where = call_query(call, "location"), *is;

@@ -62,6 +62,7 @@ static const struct route routes[] = {
     {"POST", TABLES "/*/insertAll", "bigquery", "bigquery.tabledata.insertAll", NULL, rows_insert},
     {"GET", BIGQUERY "/jobs/*", "bigquery", "bigquery.jobs.get", NULL, job_get},
     {"POST", BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", NULL, job_insert},
+    {"POST", BIGQUERY "/queries", "bigquery", "bigquery.jobs.query", NULL, job_query},
     {"POST", "/upload" BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", upload_begin,
      upload_answer},
     {"PUT", "/upload" BIGQUERY "/jobs", "bigquery", "bigquery.jobs.insert", upload_begin,

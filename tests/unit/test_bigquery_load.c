@@ -614,7 +614,7 @@ static void is_exactly_once(void)
         }
         snprintf(name, sizeof(name),
                  "https://www.googleapis.com/storage/v1/b/bucket/o/C%%2F%d.tar.gz", i);
-        assert_true(count_row(TABLE_DICOM, name) >= 1);
+        assert_int_equal(count_row(TABLE_DICOM, name), 1);
     }
     assert_int_equal(world->n_rows[TABLE_INSTANCES], all);
     assert_int_equal(count_keys("wait/"), 0);

@@ -359,16 +359,17 @@ struct seen_rows {
     size_t n;
 };
 
-static int keep(void *ctx, const char *line, size_t length, const char *name)
+static int keep(void *ctx, const struct study_row *row_)
 {
     struct seen_rows *seen = ctx;
 
-    assert_int_equal(line[length - 1], '\n');
-    assert_true(length <= ROW_MAX);
-    seen->rows[seen->n] = json_loadb(line, length - 1, JSON_REJECT_DUPLICATES, NULL);
+    assert_int_equal(row_->line[row_->length - 1], '\n');
+    assert_true(row_->length <= ROW_MAX);
+    assert_true(row_->fresh);
+    seen->rows[seen->n] = json_loadb(row_->line, row_->length - 1, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(seen->rows[seen->n]);
     assert_int_equal(json_object_size(seen->rows[seen->n]), 10); /* the predecessor's */
-    snprintf(seen->names[seen->n++], sizeof(seen->names[0]), "%s", name);
+    snprintf(seen->names[seen->n++], sizeof(seen->names[0]), "%s", row_->name);
     return 0;
 }
 
@@ -378,7 +379,7 @@ static void add(struct studies *studies, json_t *row_, const char *object, const
 
     assert_int_equal(studies_see(studies, row_), 0);
     if (object)
-        assert_int_equal(studies_add(studies, row_, &at), 0);
+        assert_int_equal(studies_add(studies, row_, &at, true), 0);
     json_decref(row_);
 }
 
@@ -599,6 +600,25 @@ static void other_tables_are_refused(void **state)
             "dicom");
 }
 
+/* Where one of ours is missing at the end, one of the site's own may stand. */
+static void a_column_of_a_later_version_is_added(void **state)
+{
+    json_t *body = schema_table_body(&place, TABLE_INSTANCES), *patch;
+
+    (void)state;
+    json_array_remove(fields_of(body), 14);
+    json_array_append_new(fields_of(body), json_pack("{s:s, s:s, s:s}", "name", "seen", "type",
+                                                     "TIMESTAMP", "description", "Our own."));
+    assert_int_equal(compared(TABLE_INSTANCES, body, &patch), SENDIT_SKIP);
+    assert_int_equal(json_array_size(fields_of(patch)), 16);
+    json_decref(patch);
+    refused(TABLE_INSTANCES, with(TABLE_INSTANCES, 14, "name", "loaded_at"), "bigquery.renamed",
+            "\"ingested\"");
+    body = with(TABLE_INSTANCES, 13, "name", "by");
+    json_object_del(json_array_get(fields_of(body), 13), "description");
+    refused(TABLE_INSTANCES, body, "bigquery.renamed", "\"batch\""); /* by its place */
+}
+
 static void a_type_of_two_names_is_one(void **state)
 {
     json_t *patch;
@@ -794,6 +814,7 @@ int main(void)
         cmocka_unit_test(others_columns_do_not_matter),
         cmocka_unit_test(a_missing_column_is_added),
         cmocka_unit_test(other_tables_are_refused),
+        cmocka_unit_test(a_column_of_a_later_version_is_added),
         cmocka_unit_test(a_type_of_two_names_is_one),
         cmocka_unit_test(columns_are_found_in_sentences),
         cmocka_unit_test(parts_are_one_gzip_file),
