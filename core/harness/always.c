@@ -211,13 +211,13 @@ static void judge_fault(struct rig *rig, struct play *play, const char *callback
     const struct sendit_plugin *plugin = rig->trial->file->plugin;
     const struct spy *spy = &play->spy;
     bool fed = spy->failed_call >= SPY_FEED_OPEN;
-    bool strict = (plugin->grants && *plugin->grants) ||
+    bool strict = verdict == SENDIT_LATER || (plugin->grants && *plugin->grants) ||
                   (plugin->grants_at_finish && *plugin->grants_at_finish) ||
                   (plugin->flags & (SENDIT_MUTATES | SENDIT_EGRESS));
     char room[16], word[16];
 
     if (spy->failed[0] && !is_about_value(spy->failed_call, spy->answer) && (strict || fed) &&
-        (verdict == SENDIT_PASS || (fed && verdict == SENDIT_SKIP)))
+        (verdict == SENDIT_PASS || verdict == SENDIT_LATER || (fed && verdict == SENDIT_SKIP)))
         find(rig, "%s() answers %s although \"%s\" was answered with %s", callback,
              memory_verdict(verdict, word), spy->failed, spy_result(spy->answer, room));
     play->spy.failed[0] = '\0';
@@ -249,6 +249,30 @@ static void go_item(struct rig *rig, struct play *play, const struct play_item *
     course->facts = json_deep_copy(json_object_get(play->memory.facts, item->id));
 }
 
+/* The batch waits: the stage tells of it, at the last call and once more after a RETRY, or has not
+ * passed. */
+static void go_settle(struct rig *rig, struct play *play)
+{
+    const struct spy *spy = &play->spy;
+    /* A store that answers EABSENT says that there is no such row: it is believed. */
+    bool lied = spy->n_faults && spy->faults[0].answer == SENDIT_EABSENT;
+    struct sendit_why why;
+    sendit_verdict verdict = play_settle(play, false, &why);
+
+    is_sound(rig, "settle", &why);
+    for (int i = 0; i < 2 && verdict != SENDIT_FAIL; i++) {
+        verdict = play_settle(play, true, &why);
+        is_sound(rig, "settle", &why);
+        if (verdict == SENDIT_PASS)
+            break;
+    }
+    if (verdict == SENDIT_PASS && !lied && !json_object_get(play->memory.settled, PLAY_BATCH))
+        find(rig, "settle() passes when it is asked for the last time, and told nothing of a batch "
+                  "whose finish() said LATER");
+    json_object_clear(play->memory.settled);
+    play->spy.failed[0] = '\0';
+}
+
 static void go_batch(struct rig *rig, struct play *play, const struct play_item *item,
                      struct course *course)
 {
@@ -264,7 +288,9 @@ static void go_batch(struct rig *rig, struct play *play, const struct play_item 
         judged(rig, play, "finish", verdict, &why);
         if (verdict == SENDIT_RETRY)
             verdict = judged(rig, play, "finish", play_finish(play, &why), &why);
-        if (verdict == SENDIT_PASS)
+        if (verdict == SENDIT_LATER)
+            go_settle(rig, play);
+        if (verdict == SENDIT_PASS || verdict == SENDIT_LATER)
             return;
     }
     judged(rig, play, "abandon", SENDIT_RETRY, &why);
@@ -685,6 +711,47 @@ static int check_edits(struct rig *rig)
     return found(rig);
 }
 
+/* Nothing waits, and the store is empty: settle() has nothing to do, compare() nothing to change.
+ */
+static void settle_nothing(struct rig *rig, struct play *play)
+{
+    struct sendit_why why;
+    json_t *before, *after;
+
+    if (play_open(play, &why) != SENDIT_PASS)
+        return; /* another check tells it */
+    for (int last = 0; last < 2; last++)
+        if (play_settle(play, last, &why) != SENDIT_PASS)
+            find(rig, "settle() does not pass where nothing waits: %s: %s", why.code, why.text);
+    if (json_object_size(play->memory.settled))
+        find(rig, "settle() tells of a batch where nothing waits");
+    before = memory_store(&play->memory);
+    json_array_clear(play->memory.audit);
+    (void)play_compare(play, &why);
+    is_sound(rig, "compare", &why);
+    after = memory_store(&play->memory);
+    if (!json_equal(before, after) || json_array_size(play->memory.audit))
+        find(rig, "compare() changes something");
+    json_decref(before);
+    json_decref(after);
+    play_close(play);
+}
+
+static int check_settle(struct rig *rig)
+{
+    const struct sendit_plugin *plugin = rig->trial->file->plugin;
+    struct play play;
+
+    if (!plugin->settle && !plugin->compare) {
+        buf_str(rig->text, "the stage has neither settle() nor compare()");
+        return 1;
+    }
+    if (!rig_play(rig, &play))
+        settle_nothing(rig, &play);
+    play_fini(&play);
+    return found(rig);
+}
+
 /* ---- the table ---- */
 
 enum { FOR_ALL, FOR_ITEMS, FOR_SOURCES };
@@ -704,6 +771,7 @@ static const struct {
     {"RETRY then PASS gives the same bytes", check_again, FOR_ITEMS},
     {"canceled in mid-batch", check_cancel, FOR_ITEMS},
     {"edits are declared", check_edits, FOR_ITEMS},
+    {"settle() and compare() of nothing", check_settle, FOR_ALL},
 };
 
 size_t always_n(void)

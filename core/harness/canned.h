@@ -39,7 +39,7 @@ int canned_init(struct canned *canned, struct host *host, const json_t *http,
 void canned_fini(struct canned *canned);
 /* A callback is about to return: what was handed out is gone. */
 void canned_leave(struct canned *canned);
-/* finish() or abandon() has returned: what is in flight is cancelled. */
+/* finish(), abandon(), settle() or compare() has returned: what is in flight is cancelled. */
 void canned_cancel(struct canned *canned);
 
 sendit_result canned_send(struct canned *canned, const struct sendit_http_request *request,

@@ -60,6 +60,8 @@ static const struct shape host_keys[] = {
     {"attempts", SHAPE_NUMBER, NULL, NULL, false},
     {"cancel", SHAPE_NUMBER, NULL, NULL, false},
     {"end", SHAPE_TEXT, NULL, "finish|abandon", false},
+    {"settle", SHAPE_NUMBER, NULL, NULL, false},
+    {"compare", SHAPE_BOOLEAN, NULL, NULL, false},
     {"clock", SHAPE_TEXT, NULL, NULL, false},
     {"secrets", SHAPE_MAP, NULL, NULL, false},
     {"store", SHAPE_MAP, NULL, NULL, false},
@@ -92,8 +94,13 @@ static const struct shape expect_keys[] = {
     {"tags", SHAPE_ANY, NULL, NULL, false},
     {"tries", SHAPE_NUMBER, NULL, NULL, false},
     {"items", SHAPE_OBJECTS, result_keys, NULL, false},
-    {"finish", SHAPE_TEXT, NULL, VERDICTS, false},
+    {"finish", SHAPE_TEXT, NULL, VERDICTS "|LATER", false},
     {"abandon", SHAPE_TEXT, NULL, VERDICTS, false},
+    {"settle", SHAPE_TEXT, NULL, VERDICTS, false},
+    {"settled", SHAPE_MAP, NULL, NULL, false},
+    {"compare", SHAPE_TEXT, NULL, VERDICTS, false},
+    {"differences", SHAPE_TEXTS, NULL, NULL, false},
+    {"compared", SHAPE_NUMBERS, NULL, NULL, false},
     {"batch_facts", SHAPE_MAP, NULL, NULL, false},
     {"holds", SHAPE_MAP, NULL, NULL, false},
     {"requests", SHAPE_ANY, NULL, NULL, false},
@@ -234,8 +241,10 @@ int case_read(struct test_case *tc, const char *folder, struct err *err)
         read_clock(tc, err) || read_faults(tc, err) ||
         read_number(tc, "attempt", UINT32_MAX, &tc->attempt, err) ||
         read_number(tc, "attempts", CASE_MAX_ATTEMPTS, &tc->attempts, err) ||
-        read_number(tc, "cancel", CASE_MAX_ITEMS, &tc->cancel, err))
+        read_number(tc, "cancel", CASE_MAX_ITEMS, &tc->cancel, err) ||
+        read_number(tc, "settle", CASE_MAX_ATTEMPTS, &tc->settle, err))
         return -1;
+    tc->compare = json_is_true(case_host(tc, "compare"));
     tc->abandon =
         case_host(tc, "end") && !strcmp(json_string_value(case_host(tc, "end")), "abandon");
     return 0;

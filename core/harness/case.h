@@ -43,6 +43,8 @@ struct test_case {
     uint32_t attempts; /* tries of what answers RETRY, 1 without */
     uint32_t cancel;   /* the item during which the host begins to stop, from 1; 0: none */
     bool abandon;      /* abandon() comes in place of finish() */
+    uint32_t settle;   /* so many calls of settle() follow, of which the last one is told so */
+    bool compare;      /* compare() comes then */
 };
 
 /* -1 with "FILE:LINE:COL: sentence"; case_fini() in both cases. */

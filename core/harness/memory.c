@@ -16,12 +16,12 @@ struct memory_value {
     char key[];
 };
 
-static const char *const verdicts[] = {"FAIL", "PASS", "SKIP", "QUARANTINE", "RETRY"};
+static const char *const verdicts[] = {"FAIL", "PASS", "SKIP", "QUARANTINE", "RETRY", "LATER"};
 static const char *const levels[] = {"debug", "info", "warn", "error"};
 
 const char *memory_verdict(sendit_verdict verdict, char text[16])
 {
-    if (verdict >= SENDIT_FAIL && verdict <= SENDIT_RETRY)
+    if (verdict >= SENDIT_FAIL && verdict <= SENDIT_LATER)
         return verdicts[verdict];
     snprintf(text, 16, "%d", (int)verdict);
     return text;
@@ -266,6 +266,44 @@ static sendit_result hold(void *ctx, const char *item, sendit_verdict verdict, c
                : SENDIT_OK;
 }
 
+/* What was told first stands. */
+static sendit_result settled(void *ctx, const char *stage, const char *batch,
+                             sendit_verdict verdict, const char *code, const char *text)
+{
+    struct memory *memory = ctx;
+    char room[16];
+
+    (void)stage, (void)text;
+    if (json_object_get(memory->settled, batch))
+        return SENDIT_OK;
+    return json_object_set_new(
+               memory->settled, batch,
+               json_sprintf("%s%s%s", memory_verdict(verdict, room), *code ? " " : "", code))
+               ? SENDIT_ENOMEM
+               : SENDIT_OK;
+}
+
+static sendit_result differs(void *ctx, const char *stage, const char *code, const char *subject,
+                             const char *text)
+{
+    struct memory *memory = ctx;
+
+    (void)stage, (void)text;
+    return json_array_append_new(memory->differences, json_sprintf("%s %s", code, subject))
+               ? SENDIT_ENOMEM
+               : SENDIT_OK;
+}
+
+static sendit_result counted(void *ctx, const char *stage, const char *what, uint64_t n)
+{
+    struct memory *memory = ctx;
+    json_int_t sum = json_integer_value(json_object_get(memory->compared, what)) + (json_int_t)n;
+
+    (void)stage;
+    return json_object_set_new(memory->compared, what, json_integer(sum)) ? SENDIT_ENOMEM
+                                                                          : SENDIT_OK;
+}
+
 static int canceled(void *ctx)
 {
     return ((struct memory *)ctx)->canceled;
@@ -293,6 +331,9 @@ int memory_init(struct memory *memory, int64_t clock_ms)
     memory->metrics = json_object();
     memory->holds = json_object();
     memory->log = json_array();
+    memory->settled = json_object();
+    memory->differences = json_array();
+    memory->compared = json_object();
     memory->table = (struct host_link){.ctx = memory,
                                        .fact_put = fact_put,
                                        .store_get = store_get,
@@ -305,10 +346,14 @@ int memory_init(struct memory *memory, int64_t clock_ms)
                                        .crosswalk_note = crosswalk_note,
                                        .metric = metric,
                                        .hold = hold,
+                                       .settled = settled,
+                                       .differs = differs,
+                                       .counted = counted,
                                        .canceled = canceled,
                                        .now_ms = now_ms};
     return memory->facts && memory->crosswalk && memory->audit && memory->metrics &&
-                   memory->holds && memory->log
+                   memory->holds && memory->log && memory->settled && memory->differences &&
+                   memory->compared
                ? 0
                : -1;
 }
@@ -328,6 +373,9 @@ void memory_fini(struct memory *memory)
     json_decref(memory->metrics);
     json_decref(memory->holds);
     json_decref(memory->log);
+    json_decref(memory->settled);
+    json_decref(memory->differences);
+    json_decref(memory->compared);
     free(memory->answer);
     pthread_mutex_destroy(&memory->mutex);
     memset(memory, 0, sizeof(*memory));

@@ -19,12 +19,15 @@ struct memory_value; /* of the store */
 
 struct memory {
     struct host_link table;
-    json_t *facts;     /* item, "" for the batch -> { key: value }: what the stage put */
-    json_t *crosswalk; /* domain -> { original: pseudonym } */
-    json_t *audit;     /* "EVENT JSON" */
-    json_t *metrics;   /* name -> sum */
-    json_t *holds;     /* item -> "VERDICT CODE" */
-    json_t *log;       /* "LEVEL EVENT", of info and above */
+    json_t *facts;       /* item, "" for the batch -> { key: value }: what the stage put */
+    json_t *crosswalk;   /* domain -> { original: pseudonym } */
+    json_t *audit;       /* "EVENT JSON" */
+    json_t *metrics;     /* name -> sum */
+    json_t *holds;       /* item -> "VERDICT CODE" */
+    json_t *log;         /* "LEVEL EVENT", of info and above */
+    json_t *settled;     /* batch -> "PASS", "FAIL CODE" */
+    json_t *differences; /* "CODE SUBJECT" */
+    json_t *compared;    /* word -> sum */
     struct memory_value *values;
     char *answer; /* what came back last, of store and crosswalk */
     bool locked, failed;

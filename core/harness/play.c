@@ -11,7 +11,6 @@
 #include "harness/look.h"
 
 #define MAX_INFLATE (256ull << 20)
-#define BATCH_ID "batch"
 
 static const char test_key[] = "sendit test-stage: no secret key"; /* 32 bytes */
 
@@ -184,7 +183,8 @@ static sendit_verdict call_batch(struct play *play, const char *name, sendit_bat
     if (last && verdict != SENDIT_RETRY)
         canned_cancel(&play->canned);
     leave(play);
-    return host_judge(&play->host, verdict, why);
+    return call == play->stage->plugin->finish ? host_judge_finish(&play->host, verdict, why)
+                                               : host_judge(&play->host, verdict, why);
 }
 
 sendit_verdict play_begin(struct play *play, uint32_t attempt, uint64_t n_items,
@@ -192,12 +192,12 @@ sendit_verdict play_begin(struct play *play, uint32_t attempt, uint64_t n_items,
 {
     sendit_verdict verdict;
 
-    make_once(play, BATCH_ID, play->batch_once);
+    make_once(play, PLAY_BATCH, play->batch_once);
     play->batch = (struct sendit_batch){.attempt = attempt ? attempt : 1,
-                                        .id = BATCH_ID,
+                                        .id = PLAY_BATCH,
                                         .once_key = play->batch_once,
                                         .n_items = n_items};
-    play->env.batch = BATCH_ID;
+    play->env.batch = PLAY_BATCH;
     play->env.batch_open = true;
     verdict = call_batch(play, "begin", play->stage->plugin->begin, why);
     play->in_batch = verdict == SENDIT_PASS;
@@ -218,8 +218,48 @@ sendit_verdict play_finish(struct play *play, struct sendit_why *why)
 {
     sendit_verdict verdict = call_batch(play, "finish", play->stage->plugin->finish, why);
 
-    if (verdict == SENDIT_PASS)
+    if (verdict == SENDIT_PASS || verdict == SENDIT_LATER)
         end_batch(play);
+    return verdict;
+}
+
+/* settle() or compare() has answered. */
+static sendit_verdict end_between(struct play *play, sendit_verdict verdict, struct sendit_why *why)
+{
+    canned_cancel(&play->canned);
+    leave(play);
+    verdict = host_judge_settle(&play->host, verdict, why);
+    host_end_batch(&play->host);
+    return verdict;
+}
+
+sendit_verdict play_settle(struct play *play, bool last, struct sendit_why *why)
+{
+    struct sendit_settle table;
+
+    memset(why, 0, sizeof(*why));
+    if (!play->stage->plugin->settle)
+        return SENDIT_PASS;
+    enter(play, "settle", last ? "last" : NULL, why);
+    table = host_settle_table(&play->host, last);
+    return end_between(
+        play, play->stage->plugin->settle(play->self, spy_settle(&play->spy, &table), why), why);
+}
+
+sendit_verdict play_compare(struct play *play, struct sendit_why *why)
+{
+    struct sendit_compare table;
+    sendit_verdict verdict;
+
+    memset(why, 0, sizeof(*why));
+    if (!play->stage->plugin->compare)
+        return SENDIT_PASS;
+    play->env.comparing = true;
+    enter(play, "compare", NULL, why);
+    table = host_compare_table(&play->host);
+    verdict = play->stage->plugin->compare(play->self, spy_compare(&play->spy, &table), why);
+    verdict = end_between(play, verdict, why);
+    play->env.comparing = false;
     return verdict;
 }
 

@@ -15,6 +15,8 @@
 #include "harness/spy.h"
 #include "harness/work.h"
 
+#define PLAY_BATCH "batch" /* the id of each batch */
+
 struct play_setup {
     const struct stage_file *file;
     const char *folder;               /* to work in, absolute */
@@ -59,6 +61,9 @@ sendit_verdict play_begin(struct play *play, uint32_t attempt, uint64_t n_items,
                           struct sendit_why *why);
 sendit_verdict play_finish(struct play *play, struct sendit_why *why);
 sendit_verdict play_abandon(struct play *play, struct sendit_why *why);
+/* Between batches. */
+sendit_verdict play_settle(struct play *play, bool last, struct sendit_why *why);
+sendit_verdict play_compare(struct play *play, struct sendit_why *why);
 void play_close(struct play *play);
 
 /* An item is shown. */

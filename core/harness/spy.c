@@ -72,6 +72,9 @@ const struct spy_about spy_about[SPY_N] = {
     [SPY_HTTP_START] = {"http.start", true, {SENDIT_EIO, SENDIT_ECANCELED, SENDIT_EDENIED,
                                              SENDIT_ENOMEM}},
     [SPY_HTTP_DRAIN] = {"http.drain", true, {SENDIT_ECANCELED}},
+    [SPY_SETTLED] = {"settle.batch", true, {SENDIT_EIO, SENDIT_ECANCELED}},
+    [SPY_DIFFERS] = {"compare.differs", false, {SENDIT_EIO, SENDIT_ECANCELED}},
+    [SPY_COUNTED] = {"compare.counted", false, {SENDIT_EIO, SENDIT_ECANCELED}},
     [SPY_FEED_OPEN] = {"feed.open_batch", false, {SENDIT_EIO, SENDIT_ECANCELED}},
     [SPY_FEED_ADD] = {"feed.add", false, {SENDIT_EIO, SENDIT_ECANCELED}},
     [SPY_FEED_IGNORE] = {"feed.ignore", false, {SENDIT_EIO, SENDIT_ECANCELED}},
@@ -685,6 +688,48 @@ const struct sendit_feed *spy_feed(struct spy *with, const struct sendit_feed *f
 {
     with->feed = feed;
     return &spy_feed_table;
+}
+
+/* ---- settle, compare ---- */
+
+static sendit_result l_batch(const struct sendit_settle *settle, const char *batch_id,
+                             sendit_verdict verdict, const char *code, const char *text)
+{
+    char room[16];
+
+    (void)settle;
+    SPY(SPY_SETTLED, spy->settle->batch(spy->settle, batch_id, verdict, code, text), "%s %s",
+        shown(batch_id), memory_verdict(verdict, room));
+}
+
+const struct sendit_settle *spy_settle(struct spy *with, const struct sendit_settle *settle)
+{
+    with->settle = settle;
+    with->settles = *settle;
+    with->settles.priv = NULL;
+    with->settles.batch = l_batch;
+    return &with->settles;
+}
+
+static sendit_result m_differs(const struct sendit_compare *compare, const char *code,
+                               const char *subject, const char *text)
+{
+    (void)compare;
+    SPY(SPY_DIFFERS, spy->compare->differs(spy->compare, code, subject, text), "%s", shown(code));
+}
+
+static sendit_result m_counted(const struct sendit_compare *compare, const char *what, uint64_t n)
+{
+    (void)compare;
+    SPY(SPY_COUNTED, spy->compare->counted(spy->compare, what, n), "%s", shown(what));
+}
+
+static const struct sendit_compare spy_compare_table = {.differs = m_differs, .counted = m_counted};
+
+const struct sendit_compare *spy_compare(struct spy *with, const struct sendit_compare *compare)
+{
+    with->compare = compare;
+    return &spy_compare_table;
 }
 
 /* ---- the host ---- */

@@ -64,6 +64,9 @@ enum spy_call {
     SPY_HTTP_SEND,
     SPY_HTTP_START,
     SPY_HTTP_DRAIN,
+    SPY_SETTLED,
+    SPY_DIFFERS,
+    SPY_COUNTED,
     SPY_FEED_OPEN,
     SPY_FEED_ADD,
     SPY_FEED_IGNORE,
@@ -109,7 +112,10 @@ struct spy {
     const void *(*service)(const struct sendit_host *, const char *, size_t); /* the host's own */
     sendit_result (*hold)(const struct sendit_host *, const char *, sendit_verdict, const char *,
                           const char *);
-    const struct sendit_feed *feed; /* the host's own */
+    const struct sendit_feed *feed; /* the host's own, as are: */
+    const struct sendit_settle *settle;
+    const struct sendit_compare *compare;
+    struct sendit_settle settles; /* in front of it */
 };
 
 /* From now on what `host` hands its stage goes through the spy.  -1 without memory. */
@@ -119,5 +125,8 @@ void spy_detach(struct spy *spy);
 void spy_callback(struct spy *spy, const char *name, const char *item);
 /* The table for produce(), in front of `feed`. */
 const struct sendit_feed *spy_feed(struct spy *spy, const struct sendit_feed *feed);
+/* The tables for settle() and compare(), likewise. */
+const struct sendit_settle *spy_settle(struct spy *spy, const struct sendit_settle *settle);
+const struct sendit_compare *spy_compare(struct spy *spy, const struct sendit_compare *compare);
 
 #endif

@@ -31,6 +31,7 @@ struct course {
     struct play play;
     json_t *out;
     json_t *digests; /* item -> digest of its file */
+    bool later;      /* finish() said so */
     bool failed;     /* no memory */
 };
 
@@ -174,11 +175,13 @@ static void end_batch(struct course *c, bool stopped, json_t *results)
             if (verdict != SENDIT_RETRY)
                 break;
         }
-        if (verdict == SENDIT_PASS) {
+        c->later = verdict == SENDIT_LATER;
+        if (verdict != SENDIT_PASS)
+            set(c, c->out, "finish", told(verdict, &why));
+        if (verdict == SENDIT_PASS || c->later) {
             grant_at_finish(c, results);
             return;
         }
-        set(c, c->out, "finish", told(verdict, &why));
     }
     set(c, c->out, "abandon", told(play_abandon(&c->play, &why), &why));
 }
@@ -201,6 +204,36 @@ static void try_batch(struct course *c)
         end_batch(c, stopped, results);
     add_results(c, results);
     json_decref(results);
+}
+
+/* ---- between batches ---- */
+
+/* What a stage forgets when it is asked for the last time is an error of the batch, as in a run. */
+static void try_settle(struct course *c)
+{
+    struct sendit_why why = {0};
+    sendit_verdict verdict = SENDIT_PASS;
+
+    for (uint32_t i = 1; i <= c->tc.settle && verdict != SENDIT_FAIL; i++) {
+        uint32_t tries = i < c->tc.settle ? 1 : c->tc.attempts;
+
+        do
+            verdict = play_settle(&c->play, i == c->tc.settle, &why);
+        while (verdict == SENDIT_RETRY && --tries);
+    }
+    if (verdict != SENDIT_PASS)
+        set(c, c->out, "settle", told(verdict, &why));
+    else if (c->later && !json_object_get(c->play.memory.settled, PLAY_BATCH))
+        set(c, c->play.memory.settled, PLAY_BATCH, json_string("FAIL host.settle"));
+}
+
+static void try_compare(struct course *c)
+{
+    struct sendit_why why;
+    sendit_verdict verdict = play_compare(&c->play, &why);
+
+    if (verdict != SENDIT_PASS)
+        set(c, c->out, "compare", told(verdict, &why));
 }
 
 /* ---- a source ---- */
@@ -279,6 +312,9 @@ static void add_rest(struct course *c)
     add_unless_empty(c, "metrics", memory->metrics);
     add_unless_empty(c, "audit", memory->audit);
     add_unless_empty(c, "crosswalk", memory->crosswalk);
+    add_unless_empty(c, "settled", memory->settled);
+    add_unless_empty(c, "differences", memory->differences);
+    add_unless_empty(c, "compared", memory->compared);
     if (!store || !json_equal(store, preset))
         add_unless_empty(c, "store", store);
     json_decref(store);
@@ -359,6 +395,10 @@ static void play_all(struct course *c)
             try_produce(c);
         else
             try_batch(c);
+        if (c->tc.settle)
+            try_settle(c);
+        if (c->tc.compare)
+            try_compare(c);
         play_close(&c->play);
     }
     add_rest(c);
@@ -398,9 +438,10 @@ static bool is_star(const json_t *value)
 static char *dump(const json_t *json)
 {
     static const char *const order[] = {
-        "about",   "refused", "check",       "open",   "produce", "produced", "begin", "verdict",
-        "code",    "text",    "tries",       "labels", "facts",   "tags",     "items", "finish",
-        "abandon", "holds",   "batch_facts", "key",    "files",   NULL};
+        "about",    "refused", "check",       "open",   "produce", "produced", "begin",
+        "verdict",  "code",    "text",        "tries",  "labels",  "facts",    "tags",
+        "items",    "finish",  "abandon",     "settle", "settled", "compare",  "differences",
+        "compared", "holds",   "batch_facts", "key",    "files",   NULL};
 
     return text_dump(json, order);
 }

@@ -29,7 +29,12 @@ enum {
     SENDS,         /* requests, and passes what is answered with 200 */
     STARTS,        /* the same, in flight until finish() */
     MISUSES,       /* a table that it does not declare */
-    BAD_WORDS      /* version and help */
+    BAD_WORDS,     /* version and help */
+    SETTLES,       /* a row for each batch, later: asks for it, and compares */
+    FORGETS,       /* the row, in settle() */
+    WAITS_ANYWAY,  /* says LATER whatever the host says */
+    UNSETTLED,     /* says LATER and has no settle() */
+    TELLS          /* of a batch that does not wait */
 };
 #ifndef TRIAL
 #define TRIAL SOUND
@@ -40,6 +45,7 @@ struct sendit_stage_state {
     const struct sendit_dicom *dicom;
     const struct sendit_facts *facts;
     const struct sendit_http *http;
+    const struct sendit_store *store;
     int in_flight, failed;
 };
 
@@ -70,6 +76,7 @@ static sendit_verdict start(const struct sendit_host *host, struct sendit_stage_
     self->dicom = SENDIT_SERVICE(host, dicom);
     self->facts = SENDIT_SERVICE(host, facts);
     self->http = SENDIT_SERVICE(host, http);
+    self->store = SENDIT_SERVICE(host, store);
     if (TRIAL == LEAKS)
         lose();
     if (TRIAL == LEAKS_FILES && open("/dev/null", O_RDONLY) < 0)
@@ -167,14 +174,34 @@ static sendit_verdict process(struct sendit_stage_state *self, const struct send
     return SENDIT_PASS;
 }
 
+/* The row is queued; what is done already is not. */
+static sendit_verdict queue(struct sendit_stage_state *self, const struct sendit_batch *batch,
+                            struct sendit_why *why)
+{
+    const void *value;
+    uint64_t revision;
+    size_t length;
+    sendit_result r = self->store->get(self->host, batch->id, &value, &length, &revision);
+
+    if (r == SENDIT_OK && !strcmp(value, "done"))
+        return SENDIT_PASS;
+    if (r == SENDIT_EABSENT)
+        r = self->store->put(self->host, batch->id, "queued", 6, 0);
+    if (r == SENDIT_OK || TRIAL == WAITS_ANYWAY)
+        return SENDIT_LATER;
+    return sendit_because(why, r == SENDIT_ECONFLICT ? SENDIT_RETRY : sendit_verdict_of(r),
+                          "trial.queue", "The row cannot be queued.");
+}
+
 static sendit_verdict finish(struct sendit_stage_state *self, const struct sendit_batch *batch,
                              struct sendit_why *why)
 {
     sendit_result r = self->http ? self->http->drain(self->host, 0) : SENDIT_OK;
 
-    (void)batch;
     if (r != SENDIT_OK)
         return sendit_because(why, sendit_verdict_of(r), "trial.drain", "It was cut off.");
+    if (TRIAL >= SETTLES && TRIAL <= UNSETTLED)
+        return queue(self, batch, why);
     if (!self->failed)
         return SENDIT_PASS;
     self->failed = 0;
@@ -194,14 +221,99 @@ static sendit_verdict abandon(struct sendit_stage_state *self, const struct send
     return SENDIT_PASS;
 }
 
+static sendit_result ask_row(struct sendit_stage_state *self, const char *method, int *ret_status)
+{
+    const struct sendit_http_request request = {.size = sizeof(request),
+                                                .method = method,
+                                                .url = "https://service.example/api/rows",
+                                                .auth = "token"};
+    const struct sendit_http_response *response;
+    sendit_result r = SENDIT_OK;
+
+    *ret_status = 200;
+    if (!self->http)
+        return r;
+    r = self->http->send(self->host, &request, &response);
+    if (r == SENDIT_OK)
+        *ret_status = response->status;
+    return r;
+}
+
+static sendit_verdict settle_row(struct sendit_stage_state *self,
+                                 const struct sendit_settle *settle, const char *batch,
+                                 uint64_t revision, struct sendit_why *why)
+{
+    int status;
+    sendit_result r = ask_row(self, "POST", &status);
+
+    if (r == SENDIT_OK && status == 202)
+        return settle->last ? sendit_because(why, SENDIT_RETRY, "trial.work", "The row is in work.")
+                            : SENDIT_PASS;
+    if (r == SENDIT_OK)
+        r = settle->batch(settle, batch, status == 200 ? SENDIT_PASS : SENDIT_FAIL, "trial.lost",
+                          "The row is lost.");
+    if (r == SENDIT_OK)
+        r = self->store->put(self->host, batch, "done", 4, revision);
+    return r == SENDIT_OK ? SENDIT_PASS
+                          : sendit_because(why, SENDIT_RETRY, "trial.away", "It is away.");
+}
+
+static sendit_verdict settle(struct sendit_stage_state *self, const struct sendit_settle *settle,
+                             struct sendit_why *why)
+{
+    const char *key = "";
+    sendit_verdict verdict = SENDIT_PASS;
+    sendit_result r = SENDIT_OK;
+
+    if (TRIAL == TELLS)
+        (void)settle->batch(settle, "another", SENDIT_PASS, "", "");
+    if (TRIAL == FORGETS)
+        return SENDIT_PASS;
+    while (verdict == SENDIT_PASS && (r = self->store->next(self->host, key, &key)) == SENDIT_OK) {
+        const void *value;
+        uint64_t revision;
+        size_t length;
+
+        r = self->store->get(self->host, key, &value, &length, &revision);
+        if (r != SENDIT_OK)
+            break;
+        if (strcmp(value, "done") != 0)
+            verdict = settle_row(self, settle, key, revision, why);
+    }
+    if (verdict == SENDIT_PASS && r != SENDIT_EABSENT)
+        return sendit_because(why, SENDIT_RETRY, "trial.store", "Rows cannot be looked up.");
+    return verdict;
+}
+
+static sendit_verdict compare(struct sendit_stage_state *self, const struct sendit_compare *compare,
+                              struct sendit_why *why)
+{
+    const char *key = "";
+    sendit_result r;
+    int status;
+
+    while ((r = self->store->next(self->host, key, &key)) == SENDIT_OK) {
+        if (ask_row(self, "GET", &status) != SENDIT_OK)
+            return sendit_because(why, SENDIT_RETRY, "trial.away", "It is away.");
+        if (status == 404)
+            (void)compare->differs(compare, "trial.missing", key, "There is no such row.");
+        (void)compare->counted(compare, "rows", 1);
+    }
+    (void)self->store->put(self->host, "compared", "x", 1, 0); /* which is denied */
+    return r == SENDIT_EABSENT ? SENDIT_PASS : sendit_verdict_of(r);
+}
+
 static void stop(struct sendit_stage_state *self)
 {
     free(self);
 }
 
 SENDIT_PLUGIN(.flags = SENDIT_READS | (TRIAL == CHANGES ? SENDIT_MUTATES : 0) |
-                       (TRIAL == SENDS || TRIAL == STARTS ? SENDIT_NETWORK | SENDIT_SECRETS : 0),
+                       (TRIAL == SENDS || TRIAL == STARTS || TRIAL == SETTLES
+                            ? SENDIT_NETWORK | SENDIT_SECRETS
+                            : 0),
               SENDIT_OPTIONS(options), .name = "trial",
               .version = TRIAL == BAD_WORDS ? "1" : "1.0.0", .summary = "A fixture of the tests.",
               .grants = "trial.done", .open = start, .process = process, .finish = finish,
-              .abandon = abandon, .close = stop);
+              .abandon = abandon, .settle = TRIAL >= SETTLES && TRIAL != UNSETTLED ? settle : NULL,
+              .compare = TRIAL >= SETTLES ? compare : NULL, .close = stop);

@@ -13,8 +13,9 @@ import unittest
 import sendit
 
 KINDS = ("SOUND LEAKS LEAKS_FILES LEAKS_ITEMS CRASHES CRASHES_LATER EXITS INVENTS EDITS PASSES_ANYWAY "
-         "CHANGES LEAVES_FILES SAYS SENDS STARTS MISUSES BAD_WORDS").split()
-CHECKS = 11  # what every stage must stand
+         "CHANGES LEAVES_FILES SAYS SENDS STARTS MISUSES BAD_WORDS SETTLES FORGETS WAITS_ANYWAY "
+         "UNSETTLED TELLS").split()
+CHECKS = 12  # what every stage must stand
 DUMP = """# A CT image of nobody.
 (0008,0016) UI =CTImageStorage
 (0008,0018) UI [1.2.826.0.1.3680043.8.498.1.1.1]
@@ -106,7 +107,7 @@ class TestStage(unittest.TestCase):
         self.assertEqual(lines[:3], ["TAP version 13", "1..%d" % CHECKS, "# trial 1.0.0"])
         numbers = [int(n) for n in re.findall(r"^ok (\d+) - ", output, re.M)]
         self.assertEqual(numbers, list(range(1, CHECKS + 1)))
-        self.assertEqual(lines[-1], "# %d passed, 0 failed, 1 skipped" % (CHECKS - 1))
+        self.assertEqual(lines[-1], "# %d passed, 0 failed, 2 skipped" % (CHECKS - 2))
         self.assertIn("# SKIP the stage is no source", output)
 
     def test_shipped_by_name(self):
@@ -211,6 +212,89 @@ class TestStage(unittest.TestCase):
         self.run_it(self.stage("SENDS"), self.case(config=config, host=away, expect={
             "verdict": "RETRY", "code": "trial.send", "abandon": "PASS", "requests": [sent]}))
 
+    SERVICE = "https://service.example/api/rows"
+
+    def settles(self, *answers, host=None, **expect):
+        """A batch whose row is settled by these answers: status, or an error."""
+        http = [{"request": {"method": method, "url": self.SERVICE},
+                 "answer": {"error": answer} if isinstance(answer, str) else {"status": answer}}
+                for method, answer in answers]
+        case = self.case(config={"token": "env:TRIAL_TOKEN"},
+                         host=dict({"http": http, "secrets": {"env:TRIAL_TOKEN": "x"}},
+                                   **(host or {})),
+                         expect=dict({"verdict": "PASS", "labels": "trial.done",
+                                      "finish": "LATER", "requests": "*"}, **expect))
+        expect = os.path.join(case, "expect.json")
+        with open(expect) as file:
+            value = json.load(file)
+        value["requests"] = [{"method": method, "url": self.SERVICE, "auth": "token"}
+                             for method, _ in answers]
+        if not answers:
+            del value["requests"]
+        write(expect, value)
+        return case
+
+    def test_settle(self):
+        post = "POST"
+        for case in (
+                self.settles((post, 200), host={"settle": 1}, settled={"batch": "PASS"},
+                             store={"batch": "done"}),
+                self.settles((post, 202), (post, 202), (post, 200), host={"settle": 3},
+                             settled={"batch": "PASS"}, store={"batch": "done"}),
+                self.settles((post, 202), (post, 200), host={"settle": 1, "attempts": 2},
+                             settled={"batch": "PASS"}, store={"batch": "done"}),
+                self.settles((post, 202), host={"settle": 1}, settle="RETRY trial.work",
+                             store={"batch": "queued"}),
+                self.settles((post, 400), host={"settle": 1},
+                             settled={"batch": "FAIL trial.lost"}, store={"batch": "done"}),
+                self.settles((post, "EIO"), host={"settle": 1}, settle="RETRY trial.away",
+                             store={"batch": "queued"}),
+                self.settles((post, 200), host={
+                    "settle": 1, "faults": ["store.put: EIO on the 2nd call"]},
+                             settle="RETRY trial.away", settled={"batch": "PASS"},
+                             store={"batch": "queued"}),
+                self.settles(store={"batch": "queued"}),
+                # what another batch left in the store is settled, too
+                self.settles((post, 200), (post, 200),
+                             host={"settle": 1, "store": {"b7": "queued"}},
+                             settled={"b7": "PASS", "batch": "PASS"},
+                             store={"b7": "done", "batch": "done"})):
+            with self.subTest(case):
+                results = self.results(self.stage("SETTLES"), case)
+                self.assertEqual([r["text"] for r in results.values() if not r["passed"]], [])
+
+    def test_settle_that_differs(self):
+        case = self.settles(("POST", 400), host={"settle": 1}, settled={"batch": "PASS"},
+                            store={"batch": "done"})
+        text = self.failed("SETTLES", case)["one"]
+        self.assertIn('-     "batch": "PASS"', text)
+        self.assertIn('+     "batch": "FAIL trial.lost"', text)
+        text = self.failed("FORGETS", self.case(host={"settle": 1}, expect={
+            "verdict": "PASS", "labels": "trial.done", "finish": "LATER",
+            "store": {"batch": "queued"}}))["one"]
+        self.assertIn("FAIL host.settle", text)
+
+    def test_compare(self):
+        done = {"store": {"b1": "done", "b2": "done"}, "compare": True}
+        more = {"finish": "LATER", "store": {"b1": "done", "b2": "done", "batch": "queued"}}
+        get = "GET"
+        for case in (
+                self.settles((get, 200), (get, 404), (get, 200), host=done,
+                             differences=["trial.missing b2"], compared={"rows": 3}, **more),
+                self.settles((get, 200), (get, "EIO"), host=done, compare="RETRY trial.away",
+                             compared={"rows": 1}, **more)):
+            with self.subTest(case):
+                results = self.results(self.stage("SETTLES"), case)
+                self.assertEqual([r["text"] for r in results.values() if not r["passed"]], [])
+
+    def test_keys_of_settle(self):
+        for host, sentence in (({"settle": 0}, "a number from 1 to 100"),
+                               ({"settle": True}, "a whole number was expected"),
+                               ({"compare": 1}, "true or false was expected")):
+            with self.subTest(sentence):
+                text = self.failed("SETTLES", self.case(host=host, expect={}))["one"]
+                self.assertIn(sentence, text)
+
     def test_http_that_does_not_fit(self):
         host = {"secrets": {"env:TRIAL_TOKEN": "x"}}
         config = {"token": "env:TRIAL_TOKEN"}
@@ -309,7 +393,7 @@ class TestStage(unittest.TestCase):
         output = self.run_it(store, status=1)
         self.assertIn('needs the option "folder"', output)
         self.assertIn("--config FILE, or by a case that passes", output)
-        self.assertIn("# 1 passed, 1 failed, 9 skipped", output)
+        self.assertIn("# 1 passed, 1 failed, 10 skipped", output)
         config = write(os.path.join(self.place, "options.json"), {"folder": "clean",
                                                                   "template": "{instance}.dcm"})
         self.assertIn("# 10 passed, 0 failed", self.run_it(store, "--config", config))
@@ -361,6 +445,28 @@ class TestStage(unittest.TestCase):
             self.assertIn('process() answers PASS although "facts.get in' .replace("in", "item") +
                           ' trial.known" was answered with %s' % error, text)
         self.assertNotIn("EABSENT", text)
+
+    def test_a_batch_that_settle_forgets(self):
+        found = self.failed("FORGETS")
+        self.assertIn("told nothing of a batch whose finish() said LATER",
+                      found["a batch 100 times"])
+        self.assertNotIn("settle() and compare() of nothing", found)
+
+    def test_later_although_a_call_failed(self):
+        found = self.failed("WAITS_ANYWAY")
+        self.assertEqual(list(found), ["every call of the host fails in turn"])
+        self.assertIn('finish() answers LATER although "store.put batch" was answered with EIO',
+                      found["every call of the host fails in turn"])
+
+    def test_later_without_settle(self):
+        found = self.failed("UNSETTLED", self.case(expect={"verdict": "PASS"}))
+        self.assertIn('"finish": "FAIL host.verdict"', found["one"])
+        self.assertIn("finish(): host.verdict", found["a batch 100 times"])
+
+    def test_settle_of_nothing(self):
+        found = self.failed("TELLS")
+        self.assertIn("settle() tells of a batch where nothing waits",
+                      found["settle() and compare() of nothing"])
 
     def test_other_bytes_the_second_time(self):
         found = self.failed("CHANGES")
