@@ -456,6 +456,7 @@ static bool one_round(struct rig *rig, struct play *play, const struct play_item
     course_fini(&course);
     json_array_clear(play->spy.calls);
     json_array_clear(play->memory.log);
+    json_array_clear(play->memory.audit);
     json_array_clear(play->canned.requests);
     return !rig->findings;
 }

@@ -79,7 +79,7 @@ static json_t *answer_json(struct course *c, const struct play_answer *answer)
     return object;
 }
 
-/* What the stage said of the item with its PASS. */
+/* What the stage said of the item, with its PASS or later. */
 static void add_facts(struct course *c, json_t *object, const char *item)
 {
     json_t *facts = json_object_get(c->play.memory.facts, item);
@@ -109,7 +109,6 @@ static int try_item(struct course *c, const struct work_item *item, json_t *resu
         return 1;
     }
     result = answer_json(c, &answer);
-    add_facts(c, result, item->name);
     set(c, results, item->name, result);
     if (answer.digest[0])
         set(c, c->digests, item->name, json_string(answer.digest));
@@ -124,6 +123,7 @@ static void add_results(struct course *c, json_t *results)
     const char *key;
     json_t *only;
 
+    json_object_foreach(results, key, only) add_facts(c, only, key);
     if (c->work.n_items != 1) {
         if (json_object_size(results))
             set(c, c->out, "items", json_incref(results));
