@@ -273,6 +273,15 @@ static int canceled(void *ctx)
     return atomic_load(&link->page->stop) != 0;
 }
 
+static void goes_on(void *ctx)
+{
+    struct link *link = ctx;
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    atomic_store(&link->page->since_ms, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+}
+
 static int64_t now_ms(void *ctx)
 {
     struct timespec now;
@@ -304,6 +313,7 @@ void link_init(struct link *link, struct wire *wire, struct run_page *page)
                                      .differs = differs,
                                      .counted = counted,
                                      .canceled = canceled,
+                                     .goes_on = goes_on,
                                      .now_ms = now_ms};
 }
 

@@ -68,6 +68,7 @@ struct host_link {
                              const char *text);
     sendit_result (*counted)(void *ctx, const char *stage, const char *what, uint64_t n);
     int (*canceled)(void *ctx);
+    void (*goes_on)(void *ctx); /* the callback in hand waits, and does not hang; may be NULL */
     int64_t (*now_ms)(void *ctx);
 };
 

@@ -43,6 +43,24 @@ static void set_out(struct host *host)
     }
 }
 
+/* A stage that waits for an upload which goes on does not hang, however large that is: a request
+ * has bounds of its own. */
+static void note_progress(struct host *host)
+{
+    const struct host_link *link = host->env->link;
+    bool moved = false;
+
+    for (struct http_transfer *at = host->http->first; at; at = at->next) {
+        moved = moved || at->moved;
+        at->moved = false;
+    }
+    if (!moved)
+        return;
+    host_begin_time(host);
+    if (link && link->goes_on)
+        link->goes_on(link->ctx);
+}
+
 /* What can be done without waiting is done, for all stages. */
 static void move(struct host *host)
 {
@@ -62,6 +80,7 @@ static void move(struct host *host)
         curl_multi_remove_handle(multi, msg->easy_handle);
         http_transfer_end(transfer, code);
     }
+    note_progress(host);
 }
 
 /* Until something can be done, but not long. */

@@ -13,7 +13,7 @@
 
 #define HTTP_MAX_HEADERS 64       /* of a request */
 #define HTTP_MAX_HEADER 8192      /* bytes of one */
-#define HTTP_MAX_PARTS 4096       /* of a body */
+#define HTTP_MAX_PARTS 100000     /* of a body */
 #define HTTP_MAX_METHOD 16        /* letters */
 #define HTTP_MAX_BODY (1u << 20)  /* of an answer, if the request names no bound */
 #define HTTP_MAX_HEAD (64u << 10) /* of the headers of an answer */

@@ -23,6 +23,7 @@ static size_t give_body(char *to, size_t size, size_t n, void *ctx)
     struct http_transfer *transfer = ctx;
     ssize_t given = http_body_read(&transfer->body, to, size * n);
 
+    transfer->moved = transfer->moved || given > 0;
     return given < 0 ? CURL_READFUNC_ABORT : (size_t)given;
 }
 

@@ -32,6 +32,7 @@ struct http_transfer {
     size_t max_body;
     bool too_large, no_body; /* the answer's, the request's */
     bool once;               /* never sent a second time */
+    bool moved;              /* bytes of the body went since somebody looked */
     sendit_done_fn *done;    /* NULL for send() */
     void *ctx;
     int64_t due_ms;
