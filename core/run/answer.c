@@ -206,7 +206,7 @@ static void passed(struct supervisor *sv, struct slot *slot, struct wire_msg *ms
     sv->done++;
     slot->passed++;
     sv->faults = 0;
-    away_is_over(sv, slot);
+    away_item_passed(sv, slot);
     if (!msg->bad && ledger_item_passed(sv->ledger, &item, sv->err))
         supervisor_broke(sv);
 }

@@ -182,6 +182,19 @@ bool away_may_wait(struct supervisor *sv, const struct slot *slot, const struct 
     return true;
 }
 
+void away_item_passed(struct supervisor *sv, struct slot *slot)
+{
+    const struct plan *plan = sv->options->plan;
+
+    if (!slot->probes)
+        return;
+    for (size_t i = 0; i < plan->n_stages; i++)
+        if (!strcmp(plan->stages[i].id, sv->away.what.stage) && plan->stages[i].egress &&
+            plan->stages[i].plugin->finish)
+            return;
+    away_is_over(sv, slot);
+}
+
 void away_is_over(struct supervisor *sv, struct slot *slot)
 {
     const struct run_event event = {.type = RUN_GOES_ON};

@@ -208,6 +208,8 @@ bool away_may_wait(struct supervisor *sv, const struct slot *slot, const struct 
                    const char *stage);
 /* The batch got past the stage, if it was the probe. */
 void away_is_over(struct supervisor *sv, struct slot *slot);
+/* The same of one image.  One that a store has taken says nothing: only its finish() does. */
+void away_item_passed(struct supervisor *sv, struct slot *slot);
 
 /* The pause before try number `tries`, from 1: full jitter up to a bound that doubles. */
 int64_t away_pause(unsigned tries);
