@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * store_name.h - names of files, made of a template and new values.
- *
- * Nothing but UIDs and pseudonyms becomes part of a name: letters, digits, ".", "_" and "-".
  */
 #ifndef SENDIT_STORE_NAME_H
 #define SENDIT_STORE_NAME_H
 
-#include <sendit/stage.h>
+#include "name_template.h"
 
-#define STORE_NAME_MAX_TEMPLATE 256
+#define STORE_NAME_MAX_TEMPLATE NAME_TEMPLATE_MAX
 #define STORE_NAME_MAX_PLACEHOLDERS 8
-#define STORE_NAME_MAX_VALUE 64
-#define STORE_NAME_SIZE                                                                            \
-    (STORE_NAME_MAX_TEMPLATE + STORE_NAME_MAX_PLACEHOLDERS * STORE_NAME_MAX_VALUE + 1)
+#define STORE_NAME_MAX_VALUE NAME_TEMPLATE_MAX_VALUE
+#define STORE_NAME_SIZE NAME_TEMPLATE_SIZE
 
 struct store_names {
     const struct sendit_host *host;

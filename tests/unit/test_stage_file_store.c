@@ -3,6 +3,7 @@
 #include "../../stages/file-store/file_store.c"
 #include "../../stages/file-store/store_bytes.c"
 #include "../../stages/file-store/store_folder.c"
+#include "../../stages/common/name_template.c"
 #include "../../stages/file-store/store_name.c"
 
 #include <setjmp.h>
@@ -181,14 +182,14 @@ static void test_values(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-        assert_true(is_value(good[i]));
+        assert_true(name_template_is_value(good[i]));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_false(is_value(bad[i]));
+        assert_false(name_template_is_value(bad[i]));
     memset(longest, '1', sizeof(longest) - 1);
     longest[STORE_NAME_MAX_VALUE + 1] = '\0';
-    assert_false(is_value(longest));
+    assert_false(name_template_is_value(longest));
     longest[STORE_NAME_MAX_VALUE] = '\0';
-    assert_true(is_value(longest));
+    assert_true(name_template_is_value(longest));
 }
 
 static void test_stores(void **state)
