@@ -10,7 +10,7 @@ die() {
 }
 
 packages_to_run="g++ cmake ninja-build pkg-config libdcmtk-dev libjansson-dev libsqlite3-dev
-    libssl-dev libpcre2-dev zlib1g-dev libisal-dev libcurl4-openssl-dev libopenjp2-7-dev python3
+    libssl-dev libpcre2-dev zlib1g-dev libisal-dev libarchive-dev libcurl4-openssl-dev libopenjp2-7-dev python3
     python3-numpy python3-pydicom"
 packages_to_test="$packages_to_run abigail-tools libcmocka-dev libmicrohttpd-dev libgnutls28-dev
     clang clang-format libclang-rt-14-dev dcmtk dicom3tools libgdcm-tools dcm2niix man-db strace util-linux"

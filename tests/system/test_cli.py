@@ -424,10 +424,16 @@ class Manual(unittest.TestCase):
               "filter.none", "filter.recipe", "filter.memory", "filter.fact", "filter.whitelist",
               "deid.profile", "deid.header", "deid.because", "deid.identity",
               "ids.replaced", "deid.compile", "deid.apply", "deid.memory",
-              "deid.edit", "dicom.starr", "restful.options", "restful.expired"}
+              "deid.edit", "dicom.starr", "restful.options", "restful.expired",
+              "gcs.answer", "gcs.bucket", "gcs.busy", "gcs.canceled", "gcs.changed",
+              "gcs.collection", "gcs.corrupt", "gcs.kms_key", "gcs.ledger",
+              "gcs.metadata", "gcs.missing", "gcs.no_room", "gcs.number",
+              "gcs.permission", "gcs.place", "gcs.prepared", "gcs.replaced",
+              "gcs.request", "gcs.spool", "gcs.stalled", "gcs.stored", "gcs.template",
+              "gcs.unknown", "gcs.unsettled"}
 
     def test_reason_codes(self):
-        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|restful|google|file|batch|hold)\.[a-z_]{2,})"
+        pattern = r"((?:host|dicom|deid|filter|import|pixel|ids|restful|google|file|gcs|batch|hold)\.[a-z_]{2,})"
         with open(os.path.join(sendit.ROOT, "core", "manual", "reasons.md")) as file:
             page = set(re.findall("`" + pattern + "`", file.read()))
         source = set()
