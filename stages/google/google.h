@@ -98,7 +98,7 @@ sendit_verdict google_check(const struct sendit_host *, int online, const char *
  * asks nobody. */
 sendit_verdict google_open(const struct sendit_host *, const char *scope, struct google **ret,
                            struct sendit_why *);
-void google_close(struct google *); /* NULL is fine */
+void google_close(struct google *); /* NULL is fine; what is in flight yet is not told of its end */
 /* For `sendit check --online`: tries end after some seconds, not after retry_deadline. */
 void google_hurry(struct google *);
 

@@ -366,3 +366,48 @@ class Scenarios(Case):
                         played += 1
         print("%d scenarios of Google's were played" % played, file=sys.stderr)
         self.assertGreaterEqual(played, 30)
+
+
+class Uploads(google.Case):
+    """The same scenarios, where they upload, by gcs-store itself."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake = self.start_google(tls=False, anonymous=1)
+        if not google.retry_scenarios():
+            self.skipTest("%s is not there" % SCENARIOS)
+
+    def upload(self, instructions, success, large):
+        """A study, as an archive of one request or of a session."""
+        test, site = self.fake.retry_test(instructions), self.new_site()
+        image = sendit.make_image(size=2300 if large else 8)
+        image.PixelData = os.urandom(len(image.PixelData))
+        site.add(image, "study1", "IM00001")
+        stages = site.stages()
+        stages[-1] = {"use": "gcs-store", "allow": ["network", "secrets", "emulator"], "config": dict(
+            FAST, bucket="radiology", collection="irb12345", project=google.PROJECT,
+            endpoint=self.fake.origin, request_header=["x-retry-test-id: " + test])}
+        site.write_pipeline(stages, run={"retry_for": "0s", "workers": 1})
+        before = len(self.fake.asked(id="storage.objects.insert"))
+        self.run_sendit("run", site=site, expect=0 if success else 1,
+                        env={"PATH": os.environ["PATH"]})
+        self.assertEqual(self.fake.retry_left(test), [])
+        self.assertEqual(len(self.fake.objects()), 1 if success else 0)
+        asked = self.fake.asked(id="storage.objects.insert")[before:]
+        if not success: # and it stopped there
+            self.assertEqual(len(asked), len(instructions))
+        self.assertEqual(any(line["op"].startswith("storage.resumable") for line in asked), large)
+        for name in self.fake.objects():
+            self.fake.delete("radiology", name)
+
+    def test_scenarios(self):
+        """But those without a precondition: there is always one."""
+        played = 0
+        for description, instructions, precondition, success, large in google.retry_scenarios():
+            if not precondition and not instructions[0] in ("return-400", "return-401"):
+                continue
+            with self.subTest("%s %s" % (description, instructions)):
+                self.upload(instructions, success, large)
+                played += 1
+        print("%d scenarios of Google's were played with gcs-store" % played, file=sys.stderr)
+        self.assertGreaterEqual(played, 11)
