@@ -47,6 +47,10 @@ static sendit_verdict no_ledger(sendit_result r, struct sendit_why *why)
 {
     if (r == SENDIT_ENOMEM)
         return no_memory(why);
+    if (r == SENDIT_ESTOPPED)
+        return sendit_because(why, SENDIT_FAIL, "bigquery.object",
+                              "What the store before says of an image (store.object and "
+                              "store.generation) is no object of Cloud Storage.");
     return sendit_because(why,
                           r == SENDIT_EIO || r == SENDIT_ECANCELED || r == SENDIT_ECONFLICT
                               ? SENDIT_RETRY
@@ -350,6 +354,7 @@ static int end_part(struct gather *gather, struct heap *heap)
     part->table = heap->table;
     part->state = PART_QUEUED;
     part->rows = heap->pack.n_rows;
+    journal_hash(heap->pack.rows, heap->pack.length, part->text);
     names = sort_names(heap);
     if (names && !pack_end(&heap->pack, &data, &part->sum)) {
         part->values = (uint32_t)((part->sum.bytes + JOURNAL_VALUE - 1) / JOURNAL_VALUE);
@@ -431,11 +436,18 @@ static int add_image(struct gather *gather, const json_t *json, const char *row,
                      const struct row_object *object)
 {
     const char *uid = json_string_value(json_object_get(json, "SOPInstanceUID"));
-    char name[ROW_UID_SIZE + 24 + 1400];
+    char name[ROW_UID_SIZE + 24 + 1400], bucket[256];
+    const char *path;
     size_t length;
     char *line;
     int result;
 
+    gather->error = SENDIT_ESTOPPED;
+    if (!row_split(object->name, bucket, &path) || !*object->generation ||
+        strlen(object->generation) > 20 ||
+        object->generation[strspn(object->generation, "0123456789")])
+        return -1;
+    gather->error = SENDIT_ENOMEM;
     if (!uid || strlen(uid) >= ROW_UID_SIZE || strpbrk(uid, " \n") || strlen(object->name) > 1300 ||
         strpbrk(object->name, "\r\n"))
         return -1;

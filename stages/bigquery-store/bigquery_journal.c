@@ -168,6 +168,7 @@ static bool part_of_json(const json_t *json, struct part *part)
     return table < TABLES && part->state && part->rows &&
            part->sum.bytes <= part->values * JOURNAL_VALUE &&
            take_text(part->sha, sizeof(part->sha), json, "sha") &&
+           take_text(part->text, sizeof(part->text), json, "text") &&
            take_text(part->keys, sizeof(part->keys), json, "keys");
 }
 
@@ -202,12 +203,12 @@ static json_t *json_of_round(const struct round *round)
         const struct part *part = &round->parts[i];
 
         if (json_array_append_new(
-                parts,
-                json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "table",
-                          table_words[part->table], "state", part_words[part->state], "rows",
-                          (json_int_t)part->rows, "values", (json_int_t)part->values, "crc",
-                          (json_int_t)part->sum.crc, "raw", (json_int_t)part->sum.raw, "bytes",
-                          (json_int_t)part->sum.bytes, "sha", part->sha, "keys", part->keys))) {
+                parts, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}", "table",
+                                 table_words[part->table], "state", part_words[part->state], "rows",
+                                 (json_int_t)part->rows, "values", (json_int_t)part->values, "crc",
+                                 (json_int_t)part->sum.crc, "raw", (json_int_t)part->sum.raw,
+                                 "bytes", (json_int_t)part->sum.bytes, "sha", part->sha, "text",
+                                 part->text, "keys", part->keys))) {
             json_decref(parts);
             return NULL;
         }
@@ -609,7 +610,7 @@ bool journal_name_job(const struct sendit_stage_state *self, struct job *job,
             return false;
         }
         memcpy(words[1 + i], round->parts[number].keys, JOURNAL_SHA);
-        memcpy(words[1 + n + i], round->parts[number].sha, JOURNAL_SHA); /* in their order */
+        memcpy(words[1 + n + i], round->parts[number].text, JOURNAL_SHA); /* in their order */
         name_part(round, number, words[1 + 2 * n + i]);
         job->rows += round->parts[number].rows;
     }

@@ -37,7 +37,8 @@ struct part {
     enum part_state state;
     uint32_t rows, values;
     struct pack_sum sum;
-    char sha[JOURNAL_SHA];  /* of its compressed bytes */
+    char sha[JOURNAL_SHA];  /* of its compressed bytes, which differ between processors */
+    char text[JOURNAL_SHA]; /* of its rows as they are */
     char keys[JOURNAL_SHA]; /* of its names, in order */
 };
 struct round {
@@ -99,9 +100,9 @@ sendit_result journal_jobs(const struct sendit_stage_state *self, struct job **r
 void journal_free_jobs(struct job *jobs, size_t n);
 sendit_result journal_write_job(const struct sendit_stage_state *self, const struct job *job);
 sendit_result journal_delete_job(const struct sendit_stage_state *self, const struct job *job);
-/* Its id, from the table in its project and dataset, the sorted names of its rows, the bytes of its
- * parts, and when those were put down; `rounds` have them.  False if one is not there.  A job of
- * the same rows for another table, or by an earlier ledger, is another job: what Google knows of
+/* Its id, from the table in its project and dataset, the sorted names of its rows, the rows
+ * themselves, and when those were put down; `rounds` have them.  False if one is not there.  A job
+ * of the same rows for another table, or by an earlier ledger, is another job: what Google knows of
  * that says nothing of this one. */
 bool journal_name_job(const struct sendit_stage_state *self, struct job *job,
                       const struct round *rounds, size_t n_rounds);
