@@ -11,6 +11,7 @@ import time
 import unittest
 
 import sendit
+import test_gcs
 
 KILLS = int(os.environ.get("SENDIT_TEST_KILLS", "100" if sendit.LONG else "6"))
 SEED = int(os.environ.get("SENDIT_TEST_SEED", "1"))
@@ -707,6 +708,64 @@ class HoldKill(Resting):
                 self.assertEqual(site.counts(), counts)
                 self.assertEqual(self.held(site), [])
                 shutil.rmtree(site.folder)
+
+
+
+class BeforeGoogle(test_gcs.Case):
+    """De-identify today, send tomorrow: a hold before gcs-store."""
+
+    def rest_before(self, *more):
+        stages = self.site.stages()
+        stages[-1:] = [{"use": "hold", "id": "review"}, self.entry()] + list(more)
+        self.site.write_pipeline(stages, run={"retry_for": "2s"})
+
+    def fill(self, site):
+        site.add_images(3)
+        site.add_images(2, study=2)
+        site.add(sendit.make_image(9, 2, BurnedInAnnotation="YES"), "study2", "BURNED")
+
+    def test_what_was_held_is_what_would_have_been_sent(self):
+        self.fill(self.site)
+        self.stored(stored=5, quarantined=1)
+        wanted = {name: resource["metadata"] for name, resource in self.objects().items()}
+        self.assertEqual(len(wanted), 2)
+        other = self.new_site()
+        self.fill(other)
+        self.site, self.fake = other, self.start_google(tls=False)
+        self.rest_before()
+        self.assert_counts(self.run_json(), waiting=5, quarantined=1)
+        self.assertEqual(self.objects(), {})
+        self.run_sendit("resume", "b2")
+        self.assert_counts(self.run_json(), stored=2, quarantined=1)
+        self.assertEqual(len(self.objects()), 1)
+        shutil.rmtree(self.site.data)
+        os.mkdir(self.site.data)
+        self.run_sendit("resume")
+        self.assert_counts(self.run_json(), stored=3)
+        self.assertEqual({name: resource["metadata"] for name, resource in self.objects().items()},
+                         wanted)
+        self.assert_discovery(self.fake)
+
+    def test_google_need_not_answer_before(self):
+        self.site.add_images(2)
+        self.rest_before()
+        self.fake.stop()
+        self.assert_counts(self.run_json(), waiting=2)  # nobody asks it
+        self.assertEqual(self.run_sendit("status", "--json").json["batches"][0]["state"], "HELD")
+
+    def test_one_released_while_it_rests_is_in_the_same_archive(self):
+        self.fill(self.site)
+        self.rest_before()
+        self.run_json()
+        for label in ("pixels.checked", "filters.passed"):
+            (image,) = self.run_sendit("quarantine", "list", "b2", "--json").json
+            self.run_sendit("quarantine", "release", image["image"], "--because", "seen",
+                            "--vouch", label)
+            self.run_json()
+        self.run_sendit("resume")
+        self.assert_counts(self.run_json(), stored=6)
+        self.assertEqual(sorted(len(test_gcs.archive_of(self.fake, name))
+                                for name in self.objects()), [3, 3])
 
 
 if __name__ == "__main__":
