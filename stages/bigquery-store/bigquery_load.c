@@ -255,7 +255,7 @@ static int64_t count_loads(json_t *hours, int64_t now_ms, int64_t *ret_free_ms)
     {
         int64_t hour = strtoll(key, NULL, 10);
 
-        if (hour <= this_hour - DAY_HOURS) {
+        if (hour < this_hour - DAY_HOURS) { /* its last load, too, is a day old */
             json_object_del(hours, key);
             continue;
         }
@@ -263,7 +263,7 @@ static int64_t count_loads(json_t *hours, int64_t now_ms, int64_t *ret_free_ms)
         if (hour < oldest)
             oldest = hour;
     }
-    *ret_free_ms = (oldest + DAY_HOURS) * HOUR_MS;
+    *ret_free_ms = (oldest + DAY_HOURS + 1) * HOUR_MS;
     return total;
 }
 
@@ -566,13 +566,15 @@ static enum step take_out(struct load *load, const struct job *job)
 static enum step advance(struct load *load, struct job *job)
 {
     struct look *next;
+    int64_t now_ms;
 
     if (job->state == JOB_SPLIT)
         return split_now(load, job);
     if (job->state == JOB_LOADED)
         return take_out(load, job);
     next = look_of(load->self, job);
-    if (next->at_ms > now_of(load))
+    now_ms = now_of(load); /* a clock that was set back does not hide a job */
+    if (next->at_ms > now_ms && next->at_ms - now_ms <= JOB_LONGEST_LOOK_MS)
         return wait_until(load, next->at_ms);
     return job->state == JOB_SENT ? look(load, job) : send(load, job);
 }
