@@ -768,6 +768,29 @@ static void a_clock_that_is_set_back_hides_no_job(void **ctx)
     assert_int_equal(world->batches[0], BATCH_DONE);
 }
 
+/* The right was missing when a run sent both jobs, which told of one; the next run has it. */
+static void what_was_denied_before_is_tried_again(void **ctx)
+{
+    struct sendit_stage_state self = state(), next = state();
+    const struct sendit_settle settle = {.last = 1, .batch = told}, now_and_then = {.batch = told};
+    struct sendit_why why = {0};
+
+    (void)ctx;
+    self.load_every_ms = 0;
+    self.poll_ms = 30000;
+    world->fail_first = "accessDenied";
+    world->runs = 1;
+    take_batch(&self, 0);
+    assert_int_equal(load_settle(&self, &now_and_then, &why), SENDIT_PASS);
+    assert_int_equal(world->n_jobs, 2);
+    world->runs = 0;
+    assert_int_equal(load_settle(&self, &settle, &why), SENDIT_FAIL);
+    assert_string_equal(why.code, "bigquery.denied");
+    assert_int_equal(load_settle(&next, &settle, &why), SENDIT_PASS);
+    assert_int_equal(world->batches[0], BATCH_DONE);
+    assert_int_equal(world->n_jobs, 4);
+}
+
 static void what_fails_for_googles_reasons_is_tried_again(void **ctx)
 {
     static const char *const reasons[] = {"backendError",  "internalError", "rateLimitExceeded",
@@ -1020,6 +1043,7 @@ int main(void)
         cmocka_unit_test_setup(a_batch_without_images_has_no_row, set_up),
         cmocka_unit_test_setup(jobs_that_run_are_waited_for, set_up),
         cmocka_unit_test_setup(a_clock_that_is_set_back_hides_no_job, set_up),
+        cmocka_unit_test_setup(what_was_denied_before_is_tried_again, set_up),
         cmocka_unit_test_setup(what_fails_for_googles_reasons_is_tried_again, set_up),
         cmocka_unit_test_setup(an_answer_that_breaks_off_is_asked_for_again, set_up),
         cmocka_unit_test_setup(a_busy_service_is_asked_again, set_up),
