@@ -28,7 +28,7 @@ static const struct sendit_option options[] = {
      "Where a dataset is made, such as \"EU\"; left out, Google's default, US."},
     {"load_every", SENDIT_OPT_DURATION, 0, "5m", "1m..1d",
      "How long rows may wait for others before they are loaded."},
-    {"load_size", SENDIT_OPT_SIZE, 0, "64MiB", "1MiB..1GiB",
+    {"load_size", SENDIT_OPT_SIZE, 0, "64MiB", "1KiB..1GiB",
      "As many bytes of rows as are loaded without waiting for more."},
     {"max_loads", SENDIT_OPT_INTEGER, 0, "1500", "1..1500",
      "Load jobs of a table in 24 hours; BigQuery takes 1,500, of whoever."},

@@ -12,7 +12,6 @@
 
 #define MAX_KMS_KEY 512
 #define SPOOL "archive"
-#define COPIES "copies"
 
 static const struct sendit_option options[] = {
     {"bucket", SENDIT_OPT_STRING, SENDIT_OPT_REQUIRED, NULL, NULL,
@@ -303,18 +302,17 @@ static void forget(struct sendit_stage_state *self)
 static sendit_verdict begin(struct sendit_stage_state *self, const struct sendit_batch *batch,
                             struct sendit_why *why)
 {
-    int fd, copies;
+    int fd;
 
     forget(self);
     snprintf(self->batch, sizeof(self->batch), "%s", batch->id);
     self->attempt = batch->attempt;
     if (self->mode != MODE_ARCHIVE)
         return SENDIT_PASS;
-    if (self->spool->open(self->host, SPOOL, &fd) != SENDIT_OK ||
-        self->spool->open(self->host, COPIES, &copies) != SENDIT_OK)
+    if (self->spool->open(self->host, SPOOL, &fd) != SENDIT_OK)
         return sendit_because(why, SENDIT_RETRY, "gcs.busy",
                               "There is no file in the state folder to pack an archive in.");
-    pack_begin(self->pack, fd, copies);
+    pack_begin(self->pack, fd);
     return SENDIT_PASS;
 }
 

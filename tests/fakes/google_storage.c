@@ -10,6 +10,7 @@
 #define MAX_METADATA 8192
 #define MAX_PAGE 1000
 #define ORIGIN "https://storage.googleapis.com"
+#define SELF "https://www.googleapis.com" /* whatever the address that was asked */
 
 /* bucket: {name: [record...]}; a record is {"r": the resource, "file", "offset", "live"}.  The live
  * one, if there is one, is the last. */
@@ -106,39 +107,6 @@ void bucket_get(struct call *call)
                   "metageneration", "1", "projectNumber", "123456789012", "etag", "CAE=");
     json_object_update(value, bucket);
     answer_selected(call, call->query, value);
-}
-
-/* Those of the permissions that the caller has; whoever has none is told so, too. */
-void bucket_test_permissions(struct call *call)
-{
-    const json_t *asked = json_object_get(call->query, "permissions"), *one;
-    json_t *has;
-    size_t i;
-
-    if (!auth_scope(call, "devstorage.read_only devstorage.read_write devstorage.full_control") ||
-        !open_bucket(call, call->args[0], call->query))
-        return;
-    if (!json_array_size(asked)) {
-        refuse(call, 400, "required", "Required parameter: permissions");
-        return;
-    }
-    has = json_array();
-    json_array_foreach(asked, i, one)
-    {
-        if (strncmp(json_string_value(one), "storage.", 8) != 0) {
-            json_decref(has);
-            refuse(call, 400, "invalidParameter", "Permission %s is not valid for this resource.",
-                   json_string_value(one));
-            return;
-        }
-        if (auth_has(call, json_string_value(one)))
-            json_array_append_new(has, json_string(json_string_value(one)));
-    }
-    one = json_array_size(has) ? has : NULL; /* an empty list is left out, as Google does it */
-    answer_json(
-        call, 200,
-        json_pack("{s:s, s:O*}", "kind", "storage#testIamPermissionsResponse", "permissions", one));
-    json_decref(has);
 }
 
 /* ---- objects ---- */
@@ -520,8 +488,7 @@ static void put_links(json_t *r, const char *bucket, const char *name, const cha
 
     percent_encode(escaped, sizeof(escaped), name);
     json_object_set_new(r, "id", json_sprintf("%s/%s/%s", bucket, name, generation));
-    json_object_set_new(r, "selfLink",
-                        json_sprintf(ORIGIN "/storage/v1/b/%s/o/%s", bucket, escaped));
+    json_object_set_new(r, "selfLink", json_sprintf(SELF "/storage/v1/b/%s/o/%s", bucket, escaped));
     json_object_set_new(r, "mediaLink",
                         json_sprintf(ORIGIN
                                      "/download/storage/v1/b/%s/o/%s?generation=%s&alt=media",
