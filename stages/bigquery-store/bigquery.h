@@ -15,6 +15,7 @@ struct look { /* when to ask for a job again, in this process alone */
     char id[96];
     int64_t at_ms;
     uint32_t pause_ms;
+    int sent; /* by this process */
 };
 
 struct sendit_stage_state {
@@ -38,6 +39,7 @@ struct sendit_stage_state {
     uint64_t n_rows;
     /* Jobs. */
     struct look looks[LOOKS];
+    int forgiven;          /* jobs of others that were denied, and were tried again */
     int64_t not_before_ms; /* Google asked us to wait until then */
 };
 

@@ -30,8 +30,9 @@ struct gather {
     struct round round;
     struct heap heaps[TABLES];
     struct studies studies;
-    /* Images that have rows; those whose rows were refused; rows of table dicom. */
-    struct known known, refused, studies_known;
+    /* Images that have rows; those whose rows were refused; those that have rows and of which that
+     * in table dicom was refused; rows of table dicom. */
+    struct known known, refused, rowless, studies_known;
     bool waits; /* an earlier round does */
     uint32_t next;
     int64_t now_ms;
@@ -225,18 +226,31 @@ static int know(struct known *known, const char *names, uint32_t rows)
     return 0;
 }
 
+static bool stands(const struct part *part)
+{
+    return part->state == PART_QUEUED || part->state == PART_LOADED;
+}
+
 /* Where the names of a part belong. */
 static struct known *known_of(struct gather *gather, const struct part *part)
 {
-    bool stands = part->state == PART_QUEUED || part->state == PART_LOADED;
-
     if (part->table == TABLE_INSTANCES)
-        return stands ? &gather->known : &gather->refused;
-    return stands ? &gather->studies_known : NULL;
+        return stands(part) ? &gather->known : &gather->refused;
+    return stands(part) ? &gather->studies_known : NULL;
+}
+
+static bool lacks_studies(const struct round *round)
+{
+    for (size_t i = 0; i < round->n_parts; i++)
+        if (round->parts[i].table == TABLE_DICOM && !stands(&round->parts[i]))
+            return true;
+    return false;
 }
 
 static sendit_result know_round(struct gather *gather, const struct round *round)
 {
+    bool rowless = lacks_studies(round);
+
     if (round->number >= gather->next)
         gather->next = round->number + 1;
     for (uint32_t i = 0; i < round->n_parts; i++) {
@@ -253,6 +267,8 @@ static sendit_result know_round(struct gather *gather, const struct round *round
         if (r != SENDIT_OK)
             return r;
         result = know(known, names, part->rows);
+        if (!result && rowless && known == &gather->known)
+            result = know(&gather->rowless, names, part->rows);
         free(names);
         if (result)
             return SENDIT_ENOMEM;
@@ -301,6 +317,7 @@ static sendit_result look_back(struct gather *gather)
     }
     sort_known(&gather->known);
     sort_known(&gather->refused);
+    sort_known(&gather->rowless);
     sort_known(&gather->studies_known);
     return r;
 }
@@ -438,6 +455,7 @@ static int add_image(struct gather *gather, const json_t *json, const char *row,
     const char *uid = json_string_value(json_object_get(json, "SOPInstanceUID"));
     char name[ROW_UID_SIZE + 24 + 1400], bucket[256];
     const char *path;
+    bool known;
     size_t length;
     char *line;
     int result;
@@ -452,10 +470,13 @@ static int add_image(struct gather *gather, const json_t *json, const char *row,
         strpbrk(object->name, "\r\n"))
         return -1;
     snprintf(name, sizeof(name), "%s %.20s %s", uid, object->generation, object->name);
-    if (is_known(&gather->known, name))
+    known = is_known(&gather->known, name);
+    if (known && !is_known(&gather->rowless, name))
         return 0;
-    if (studies_add(&gather->studies, json, object, !is_known(&gather->refused, name)))
+    if (studies_add(&gather->studies, json, object, !known && !is_known(&gather->refused, name)))
         return -1;
+    if (known) /* the row that it has stands */
+        return 0;
     line = row_end(row, object, gather->batch->id, gather->now_ms, &length);
     result = line ? add_row(gather, TABLE_INSTANCES, line, length, name) : -1;
     free(line);
@@ -589,6 +610,7 @@ sendit_verdict gather_finish(struct sendit_stage_state *self, const struct sendi
     studies_fini(&gather.studies);
     free(gather.known.digests);
     free(gather.refused.digests);
+    free(gather.rowless.digests);
     free(gather.studies_known.digests);
     free(gather.round.parts);
     return verdict;

@@ -255,7 +255,7 @@ static int64_t count_loads(json_t *hours, int64_t now_ms, int64_t *ret_free_ms)
     {
         int64_t hour = strtoll(key, NULL, 10);
 
-        if (hour <= this_hour - DAY_HOURS) {
+        if (hour < this_hour - DAY_HOURS) { /* its last load, too, is a day old */
             json_object_del(hours, key);
             continue;
         }
@@ -263,7 +263,7 @@ static int64_t count_loads(json_t *hours, int64_t now_ms, int64_t *ret_free_ms)
         if (hour < oldest)
             oldest = hour;
     }
-    *ret_free_ms = (oldest + DAY_HOURS) * HOUR_MS;
+    *ret_free_ms = (oldest + DAY_HOURS + 1) * HOUR_MS;
     return total;
 }
 
@@ -318,6 +318,7 @@ static struct look *look_of(struct sendit_stage_state *self, const struct job *j
     memcpy(oldest->id, id, sizeof(id));
     oldest->at_ms = 0;
     oldest->pause_ms = self->poll_ms;
+    oldest->sent = 0;
     return oldest;
 }
 
@@ -431,13 +432,20 @@ static enum step too_large(struct load *load, struct job *job)
                                      job->rows, schema_table(job->table)));
 }
 
+/* What was sent before this process may have been denied before somebody gave the right: it is
+ * tried again at once.  What was sent by us is not, before the next run. */
 static enum step denied(struct load *load, struct job *job, const char *reason)
 {
+    bool is_old = !look_of(load->self, job)->sent && load->self->forgiven < LOOKS;
     char table[128];
-    enum step step = try_again(load, job, reason); /* when the account has the right */
+    enum step step = try_again(load, job, reason);
 
     if (step != STEP_DONE)
         return step;
+    if (is_old) {
+        load->self->forgiven++;
+        return STEP_DONE;
+    }
     return stop(load, sendit_because(
                           load->why, SENDIT_FAIL, "bigquery.denied",
                           "The account may not load into %s (%s): give it %s.",
@@ -534,6 +542,7 @@ static enum step send(struct load *load, struct job *job)
     free(body);
     if (verdict != SENDIT_PASS)
         return away(load, verdict);
+    look_of(load->self, job)->sent = answer.status == 200;
     if (answer.status == 409)
         return look(load, job);
     if (answer.status == 413 || answer_of_reason(answer.reason) == ANSWER_TOO_LARGE)
@@ -566,13 +575,15 @@ static enum step take_out(struct load *load, const struct job *job)
 static enum step advance(struct load *load, struct job *job)
 {
     struct look *next;
+    int64_t now_ms;
 
     if (job->state == JOB_SPLIT)
         return split_now(load, job);
     if (job->state == JOB_LOADED)
         return take_out(load, job);
     next = look_of(load->self, job);
-    if (next->at_ms > now_of(load))
+    now_ms = now_of(load); /* a clock that was set back does not hide a job */
+    if (next->at_ms > now_ms && next->at_ms - now_ms <= JOB_LONGEST_LOOK_MS)
         return wait_until(load, next->at_ms);
     return job->state == JOB_SENT ? look(load, job) : send(load, job);
 }

@@ -25,6 +25,9 @@ static const unsigned char head[] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 0xff};
 struct pack {
     int fd;
     uint64_t at; /* end of the spool file */
+    int copies;  /* -1: there are no more */
+    int copies_read;
+    uint64_t copies_at;
     struct archive *tar;
     struct isal_zstream deflate;
     struct inflate_state inflate;
@@ -37,19 +40,19 @@ struct pack {
 
 /* ---- reading and writing ---- */
 
-static int write_all(struct pack *pack, const unsigned char *data, size_t length)
+static int write_all(int fd, const unsigned char *data, size_t length, uint64_t at)
 {
     while (length) {
-        ssize_t n = pwrite(pack->fd, data, length, (off_t)pack->at);
+        ssize_t n = pwrite(fd, data, length, (off_t)at);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            pack->error = n ? errno : EIO;
+            errno = n ? errno : EIO;
             return -1;
         }
         data += n;
-        pack->at += (uint64_t)n;
+        at += (uint64_t)n;
         length -= (size_t)n;
     }
     return 0;
@@ -119,6 +122,8 @@ static void begin_deflate(struct pack *pack)
 /* What there is to compress goes into the spool file. */
 static int run_deflate(struct pack *pack)
 {
+    size_t n;
+
     do {
         pack->deflate.next_out = pack->out;
         pack->deflate.avail_out = BUFFER;
@@ -126,10 +131,34 @@ static int run_deflate(struct pack *pack)
             pack->error = EINVAL;
             return -1;
         }
-        if (write_all(pack, pack->out, BUFFER - pack->deflate.avail_out))
+        n = BUFFER - pack->deflate.avail_out;
+        if (write_all(pack->fd, pack->out, n, pack->at)) {
+            pack->error = errno;
             return -1;
+        }
+        pack->at += n;
+        if (pack->piece)
+            pack->piece->crc32c = crc32c_add(pack->piece->crc32c, pack->out, n);
     } while (!pack->deflate.avail_out || pack->deflate.avail_in);
     return 0;
+}
+
+/* A copy is a short cut: where there is no room for it, there is none. */
+static void copy(struct pack *pack, const void *data, size_t length)
+{
+    struct pack_piece *piece = pack->piece;
+
+    if (!piece->has_copy)
+        return;
+    if (pack->copies_at + length <= PACK_MAX_COPIES &&
+        !write_all(pack->copies, data, length, pack->copies_at)) {
+        pack->copies_at += length;
+        return;
+    }
+    piece->has_copy = false;
+    if (!ftruncate(pack->copies, (off_t)piece->copy))
+        pack->copies_at = piece->copy;
+    pack->copies = -1;
 }
 
 static la_ssize_t take_tar(struct archive *tar, void *ctx, const void *data, size_t length)
@@ -143,6 +172,7 @@ static la_ssize_t take_tar(struct archive *tar, void *ctx, const void *data, siz
         return -1;
     pack->piece->crc = crc32_gzip_refl(pack->piece->crc, data, length);
     pack->piece->plain += length;
+    copy(pack, data, length);
     pack->deflate.next_in = (uint8_t *)(uintptr_t)data; /* read only */
     pack->deflate.avail_in = (uint32_t)length;
     return run_deflate(pack) ? -1 : (la_ssize_t)length;
@@ -223,7 +253,8 @@ static enum pack_result add_entry(struct pack *pack, const struct sendit_file *f
 enum pack_result pack_add(struct pack *pack, const struct sendit_file *file, const char *member,
                           struct pack_piece *ret_piece)
 {
-    struct pack_piece piece = {.offset = pack->at};
+    struct pack_piece piece = {
+        .offset = pack->at, .has_copy = pack->copies >= 0, .copy = pack->copies_at};
     enum pack_result result;
 
     pack->piece = &piece;
@@ -233,6 +264,7 @@ enum pack_result pack_add(struct pack *pack, const struct sendit_file *file, con
     if (result != PACK_OK) {
         close_tar(pack); /* it is in the middle of an entry */
         pack->at = piece.offset;
+        pack->copies_at = piece.copy;
         errno = pack->error;
         return result;
     }
@@ -243,8 +275,10 @@ enum pack_result pack_add(struct pack *pack, const struct sendit_file *file, con
 
 void pack_take_back(struct pack *pack, const struct pack_piece *piece)
 {
-    if (piece->offset + piece->length == pack->at)
-        pack->at = piece->offset;
+    if (piece->offset + piece->length != pack->at)
+        return;
+    pack->at = piece->offset;
+    pack->copies_at = piece->copy;
 }
 
 /* ---- sealing ---- */
@@ -276,8 +310,9 @@ static enum pack_result unpack(struct pack *pack, unsigned char *from, size_t le
     return PACK_OK;
 }
 
-static enum pack_result read_piece(struct pack *pack, const struct pack_piece *piece,
-                                   struct pack_archive *archive)
+/* Its bytes of tar by unpacking them, and those of the spool file on the way. */
+static enum pack_result unpack_piece(struct pack *pack, const struct pack_piece *piece,
+                                     struct pack_archive *archive)
 {
     struct unpacked so_far = {0};
     enum pack_result result = PACK_OK;
@@ -297,6 +332,39 @@ static enum pack_result read_piece(struct pack *pack, const struct pack_piece *p
     if (result == PACK_OK && (so_far.plain != piece->plain || so_far.crc != piece->crc))
         return PACK_BROKEN;
     return result;
+}
+
+/* The same from the copy; the spool file has to be as it was written. */
+static enum pack_result read_copy(struct pack *pack, const struct pack_piece *piece,
+                                  struct pack_archive *archive)
+{
+    uint32_t crc = 0;
+
+    for (uint64_t done = 0; done < piece->plain;) {
+        uint64_t left = piece->plain - done;
+        size_t n = left < BUFFER ? (size_t)left : BUFFER;
+
+        if (read_all(pack->copies_read, pack->out, n, piece->copy + done))
+            return PACK_PLACE;
+        crc = crc32_gzip_refl(crc, pack->out, n);
+        if (!EVP_DigestUpdate(pack->digest, pack->out, n))
+            return PACK_MEMORY;
+        done += n;
+    }
+    if (crc != piece->crc)
+        return PACK_BROKEN;
+    crc = 0;
+    for (uint64_t done = 0; done < piece->length;) {
+        uint64_t left = piece->length - done;
+        size_t n = left < BUFFER ? (size_t)left : BUFFER;
+
+        if (read_all(pack->fd, pack->in, n, piece->offset + done))
+            return PACK_PLACE;
+        crc = crc32c_add(crc, pack->in, n);
+        archive->crc32c = crc32c_add(archive->crc32c, pack->in, n);
+        done += n;
+    }
+    return crc == piece->crc32c ? PACK_OK : PACK_BROKEN;
 }
 
 static void put_le32(unsigned char *to, uint32_t value)
@@ -357,7 +425,8 @@ static enum pack_result seal(struct pack *pack, const struct pack_piece *const *
     archive->crc32c = crc32c_add(0, head, sizeof(head));
     add_part(archive, &(struct sendit_part){.data = head, .length = sizeof(head), .fd = -1});
     for (size_t i = 0; result == PACK_OK && i < n; i++) {
-        result = read_piece(pack, pieces[i], archive);
+        result = pieces[i]->has_copy ? read_copy(pack, pieces[i], archive)
+                                     : unpack_piece(pack, pieces[i], archive);
         crc = (uint32_t)crc32_combine(crc, pieces[i]->crc, (z_off_t)pieces[i]->plain);
         archive->plain += pieces[i]->plain;
         add_part(archive, &(struct sendit_part){.offset = pieces[i]->offset,
@@ -466,8 +535,9 @@ void pack_free(struct pack *pack)
     free(pack);
 }
 
-void pack_begin(struct pack *pack, int fd)
+void pack_begin(struct pack *pack, int fd, int copies)
 {
     pack->fd = fd;
-    pack->at = 0;
+    pack->copies = pack->copies_read = copies;
+    pack->at = pack->copies_at = 0;
 }

@@ -12,6 +12,7 @@
 
 #define MAX_KMS_KEY 512
 #define SPOOL "archive"
+#define COPIES "copies"
 
 static const struct sendit_option options[] = {
     {"bucket", SENDIT_OPT_STRING, SENDIT_OPT_REQUIRED, NULL, NULL,
@@ -302,17 +303,18 @@ static void forget(struct sendit_stage_state *self)
 static sendit_verdict begin(struct sendit_stage_state *self, const struct sendit_batch *batch,
                             struct sendit_why *why)
 {
-    int fd;
+    int fd, copies;
 
     forget(self);
     snprintf(self->batch, sizeof(self->batch), "%s", batch->id);
     self->attempt = batch->attempt;
     if (self->mode != MODE_ARCHIVE)
         return SENDIT_PASS;
-    if (self->spool->open(self->host, SPOOL, &fd) != SENDIT_OK)
+    if (self->spool->open(self->host, SPOOL, &fd) != SENDIT_OK ||
+        self->spool->open(self->host, COPIES, &copies) != SENDIT_OK)
         return sendit_because(why, SENDIT_RETRY, "gcs.busy",
                               "There is no file in the state folder to pack an archive in.");
-    pack_begin(self->pack, fd);
+    pack_begin(self->pack, fd, copies);
     return SENDIT_PASS;
 }
 

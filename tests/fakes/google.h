@@ -148,9 +148,11 @@ void token_expire_all(void);
 int auth_scope(struct call *, const char *scopes);
 /* Whether the permission was not taken away. */
 int auth_may(struct call *, const char *permission, const char *resource);
+int auth_has(const struct call *, const char *permission); /* the same, and refuses nothing */
 
 /* google_storage.c */
 void bucket_get(struct call *);
+void bucket_test_permissions(struct call *);
 void object_begin(struct call *);
 void object_get(struct call *);
 void object_list(struct call *);

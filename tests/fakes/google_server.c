@@ -37,6 +37,8 @@ struct google google = {.lock = PTHREAD_MUTEX_INITIALIZER};
 #define TABLES BIGQUERY "/datasets/*/tables"
 static const struct route routes[] = {
     {"GET", STORAGE, "storage", "storage.buckets.get", NULL, bucket_get},
+    {"GET", STORAGE "/iam/testPermissions", "storage", "storage.buckets.testIamPermissions", NULL,
+     bucket_test_permissions},
     {"GET", STORAGE "/o", "storage", "storage.objects.list", NULL, object_list},
     {"GET", STORAGE "/o/*", "storage", "storage.objects.get", object_begin, object_get},
     {"GET", "/download" STORAGE "/o/*", "storage", "storage.objects.get", object_begin, object_get},
@@ -286,6 +288,18 @@ json_t *call_json(struct call *call)
 
 /* ---- the request ---- */
 
+/* One parameter may come more than once: it is a list. */
+static int add_query(json_t *query, const char *key, const char *value)
+{
+    json_t *list = json_object_get(query, key);
+
+    if (strcmp(key, "permissions") != 0)
+        return list ? -1 : json_object_set_new(query, key, json_string(value));
+    if (!list && json_object_set_new(query, key, list = json_array()))
+        return -1;
+    return json_array_append_new(list, json_string(value));
+}
+
 static int read_query(struct call *call, const char *text)
 {
     call->query = json_object();
@@ -294,8 +308,7 @@ static int read_query(struct call *call, const char *text)
         char *key = percent_decode(text, name, 1);
         char *value =
             percent_decode(text + name + (name < length), length - name - (name < length), 1);
-        int bad = !key || !value || json_object_get(call->query, key) ||
-                  json_object_set_new(call->query, key, json_string(value));
+        int bad = !key || !value || add_query(call->query, key, value);
 
         free(key);
         free(value);

@@ -109,6 +109,39 @@ void bucket_get(struct call *call)
     answer_selected(call, call->query, value);
 }
 
+/* Those of the permissions that the caller has; whoever has none is told so, too. */
+void bucket_test_permissions(struct call *call)
+{
+    const json_t *asked = json_object_get(call->query, "permissions"), *one;
+    json_t *has;
+    size_t i;
+
+    if (!auth_scope(call, "devstorage.read_only devstorage.read_write devstorage.full_control") ||
+        !open_bucket(call, call->args[0], call->query))
+        return;
+    if (!json_array_size(asked)) {
+        refuse(call, 400, "required", "Required parameter: permissions");
+        return;
+    }
+    has = json_array();
+    json_array_foreach(asked, i, one)
+    {
+        if (strncmp(json_string_value(one), "storage.", 8) != 0) {
+            json_decref(has);
+            refuse(call, 400, "invalidParameter", "Permission %s is not valid for this resource.",
+                   json_string_value(one));
+            return;
+        }
+        if (auth_has(call, json_string_value(one)))
+            json_array_append_new(has, json_string(json_string_value(one)));
+    }
+    one = json_array_size(has) ? has : NULL; /* an empty list is left out, as Google does it */
+    answer_json(
+        call, 200,
+        json_pack("{s:s, s:O*}", "kind", "storage#testIamPermissionsResponse", "permissions", one));
+    json_decref(has);
+}
+
 /* ---- objects ---- */
 
 static json_t *versions_of(const char *bucket, const char *name)

@@ -192,9 +192,14 @@ static int has_permission(const char *permission)
     return 0;
 }
 
+int auth_has(const struct call *call, const char *permission)
+{
+    return call->admin || has_permission(permission);
+}
+
 int auth_may(struct call *call, const char *permission, const char *resource)
 {
-    if (call->admin || has_permission(permission))
+    if (auth_has(call, permission))
         return 1;
     refuse(
         call, 403, strstr(permission, "bigquery") ? "accessDenied" : "forbidden",

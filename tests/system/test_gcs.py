@@ -608,6 +608,74 @@ class DryRun(Case):
                              hashlib.sha256(file.read()).hexdigest())
 
 
+class Reconcile(Case):
+    def differences(self, expect):
+        answer = self.run_sendit("reconcile", "--json", expect=expect)
+        return answer, sorted(re.findall(r"gcs\.[a-z]+", answer.out))
+
+    def test_nothing_differs(self):
+        self.fake.set(page_size=2)
+        for study in range(1, 6):
+            self.site.add_images(2, study=study)
+        self.stored(stored=10)
+        answer, found = self.differences(0)
+        self.assertEqual(found, [])
+        self.assertIn("5", answer.out)
+
+    def test_whatever_differs(self):
+        for mode in ("archive", "instance"):
+            with self.subTest(mode):
+                self.site = self.new_site()
+                self.fake = self.start_google(tls=False)
+                self.use(mode=mode)
+                for study in range(1, 5):
+                    self.site.add_images(1, study=study)
+                self.stored(stored=4)
+                names = sorted(self.objects())
+                self.fake.delete("radiology", names[0])
+                data = self.fake.read("radiology", names[1])
+                for name, content in ((names[1], data), (names[2], b"other bytes"),
+                                      (names[3] + ".more", b"a stranger's")):
+                    self.fake.delete("radiology", name)
+                    self.fake.put("radiology", name, content)
+                before = self.objects()
+                _, found = self.differences(1)
+                self.assertEqual(found, ["gcs.changed", "gcs.missing", "gcs.replaced",
+                                         "gcs.unknown"])
+                self.assertEqual(self.objects(), before)
+
+    def test_bucket_away(self):
+        self.site.add_images(1)
+        self.stored(stored=1)
+        self.fake.fault("storage.objects.list", "status", status=503)
+        self.differences(75)
+        self.fake.heal()
+        self.fake.set(denied=["storage.objects.list"])
+        self.differences(3)
+
+
+class Clients(google.ClientCase, Case):
+    def test_the_same_bytes_and_metadata(self):
+        """Google's own client reads back what was stored; it checks the crc32c itself."""
+        for mode, count in (("archive", 2), ("instance", 6)):
+            with self.subTest(mode):
+                self.site = self.new_site()
+                self.fake = self.start_google()
+                self.use(mode=mode, ca_file=self.ca, metadata={"study": "s1"})
+                self.site.add_images(3)
+                self.add_noise(3, study=2, size=2100)
+                self.stored(stored=6)
+                found = self.client(self.fake, "objects", "radiology")
+                self.assertEqual(len(found), count)
+                for one in found:
+                    data = self.fake.read("radiology", one["name"])
+                    self.assertEqual(one["sha256"], hashlib.sha256(data).hexdigest())
+                    content = gzip.decompress(data) if mode == "archive" else data
+                    self.assertEqual(one["metadata"]["sendit-content"],
+                                     hashlib.sha256(content).hexdigest())
+                    self.assertEqual(one["metadata"]["study"], "s1")
+
+
 class Killed(Case):
     def kill_at(self, op, mode, fault="delay", **more):
         """kill -9 of everything while a request is under way."""

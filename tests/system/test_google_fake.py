@@ -189,6 +189,28 @@ class Tokens(Case):
         self.fake.set(roles=None, denied=["storage.objects.create"])
         self.assertEqual(self.reason(self.multipart({"name": "y"}, token=token), 403), "forbidden")
 
+    def test_permissions(self):
+        token = self.given(self.token())
+        base = "/storage/v1/b/%s/iam/testPermissions?"
+        both = "permissions=storage.objects.create&permissions=storage.objects.get"
+
+        def ask(query=both, bucket="radiology"):
+            return self.fake.ask("GET", base % bucket + query, token=token)
+
+        def has(answer):
+            self.assertEqual(answer.status, 200, answer)
+            return json.loads(answer.body).get("permissions")
+
+        self.assertEqual(has(ask()), ["storage.objects.create", "storage.objects.get"])
+        self.fake.set(roles=["roles/storage.objectCreator"])
+        self.assertEqual(has(ask()), ["storage.objects.create"])
+        self.fake.set(roles=["roles/bigquery.jobUser"])
+        self.assertIsNone(has(ask()))
+        self.assertEqual(self.reason(ask(""), 400), "required")
+        self.assertEqual(self.reason(ask("permissions=bigquery.jobs.create"), 400),
+                         "invalidParameter")
+        self.assertEqual(self.reason(ask(bucket="elsewhere"), 404), "notFound")
+
     def test_metadata_server(self):
         base = "/computeMetadata/v1/instance/service-accounts/default/"
         flavor = {"Metadata-Flavor": "Google"}

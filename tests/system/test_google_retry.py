@@ -332,6 +332,8 @@ class Scenarios(Case):
             "path": "/storage/v1/b/radiology/o/there" +
                     ("?ifGenerationMatch=%(generation)s" if precondition else "")},
         "storage.buckets.get": lambda _: get(),
+        "storage.buckets.testIamPermissions": lambda _: get(
+            "/storage/v1/b/radiology/iam/testPermissions?permissions=storage.objects.create"),
     }
 
     def setUp(self):
@@ -368,6 +370,55 @@ class Scenarios(Case):
         self.assertGreaterEqual(played, 30)
 
 
+def store(site, **config):
+    """The shipped pipeline with gcs-store in the place of file-store."""
+    stages = site.stages()
+    config = dict(dict(FAST, bucket="radiology", collection="irb12345", project=google.PROJECT),
+                  **config)
+    stages[-1] = {"use": "gcs-store", "allow": ["network", "secrets", "emulator"],
+                  "config": config}
+    site.write_pipeline(stages, run={"retry_for": "0s", "workers": 1})
+
+
+class Online(google.Case):
+    """`sendit check --online` of gcs-store: the bucket, with the least possible call."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake = self.start_google()
+
+    def check(self, *words, expect=3, **config):
+        store(self.site, **dict({"endpoint": self.fake.origin, "token_url": self.fake.token_url,
+                                 "ca_file": self.ca, "credentials": self.credentials(self.fake)},
+                                **config))
+        result = self.run_sendit("check", "--online", expect=expect,
+                                 env={"PATH": os.environ["PATH"]})
+        for word in words:
+            self.assertIn(word, result.err)
+
+    def test_all_is_well(self):
+        self.check(expect=0)
+        self.assertEqual([line["id"] for line in self.fake.asked(part="storage")],
+                         ["storage.buckets.testIamPermissions"])
+        self.assertEqual(self.fake.objects(), {})
+
+    def test_what_is_missing(self):
+        self.check("is not there", bucket="elsewhere")
+        self.fake.set(roles=["roles/storage.objectCreator"])
+        self.check("roles/storage.objectUser", "storage.objects.get")
+        self.fake.set(roles=["roles/bigquery.jobUser"])
+        self.check("roles/storage.objectUser", "storage.objects.create")
+        self.fake.set(roles=["roles/storage.objectUser"])
+        self.check(expect=0)
+
+    def test_away(self):
+        """Nobody sits before it for ten minutes."""
+        self.fake.fault("storage.buckets.testIamPermissions", "status", status=503)
+        began = time.monotonic()
+        self.check("Google is busy", retry_delay="1s", retry_deadline="10m")
+        self.assertLess(time.monotonic() - began, 30)
+
+
 class Uploads(google.Case):
     """The same scenarios, where they upload, by gcs-store itself."""
 
@@ -383,18 +434,14 @@ class Uploads(google.Case):
         image = sendit.make_image(size=2300 if large else 8)
         image.PixelData = os.urandom(len(image.PixelData))
         site.add(image, "study1", "IM00001")
-        stages = site.stages()
-        stages[-1] = {"use": "gcs-store", "allow": ["network", "secrets", "emulator"], "config": dict(
-            FAST, bucket="radiology", collection="irb12345", project=google.PROJECT,
-            endpoint=self.fake.origin, request_header=["x-retry-test-id: " + test])}
-        site.write_pipeline(stages, run={"retry_for": "0s", "workers": 1})
+        store(site, endpoint=self.fake.origin, request_header=["x-retry-test-id: " + test])
         before = len(self.fake.asked(id="storage.objects.insert"))
         self.run_sendit("run", site=site, expect=0 if success else 1,
                         env={"PATH": os.environ["PATH"]})
         self.assertEqual(self.fake.retry_left(test), [])
         self.assertEqual(len(self.fake.objects()), 1 if success else 0)
         asked = self.fake.asked(id="storage.objects.insert")[before:]
-        if not success: # and it stopped there
+        if not success:  # and it stopped there
             self.assertEqual(len(asked), len(instructions))
         self.assertEqual(any(line["op"].startswith("storage.resumable") for line in asked), large)
         for name in self.fake.objects():

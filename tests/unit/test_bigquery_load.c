@@ -750,6 +750,47 @@ static void jobs_that_run_are_waited_for(void **ctx)
     assert_int_equal(world->n_posts, 2);
 }
 
+static void a_clock_that_is_set_back_hides_no_job(void **ctx)
+{
+    struct sendit_stage_state self = state();
+    const struct sendit_settle settle = {.last = 1, .batch = told}, now_and_then = {.batch = told};
+    struct sendit_why why = {0};
+
+    (void)ctx;
+    world->runs = 2;
+    self.poll_ms = 30000;
+    self.load_every_ms = 0;
+    take_batch(&self, 0);
+    assert_int_equal(load_settle(&self, &now_and_then, &why), SENDIT_PASS);
+    assert_int_equal(world->batches[0], BATCH_WAITS);
+    world->now_ms -= 3600 * 1000;
+    assert_int_equal(load_settle(&self, &settle, &why), SENDIT_PASS);
+    assert_int_equal(world->batches[0], BATCH_DONE);
+}
+
+/* The right was missing when a run sent both jobs, which told of one; the next run has it. */
+static void what_was_denied_before_is_tried_again(void **ctx)
+{
+    struct sendit_stage_state self = state(), next = state();
+    const struct sendit_settle settle = {.last = 1, .batch = told}, now_and_then = {.batch = told};
+    struct sendit_why why = {0};
+
+    (void)ctx;
+    self.load_every_ms = 0;
+    self.poll_ms = 30000;
+    world->fail_first = "accessDenied";
+    world->runs = 1;
+    take_batch(&self, 0);
+    assert_int_equal(load_settle(&self, &now_and_then, &why), SENDIT_PASS);
+    assert_int_equal(world->n_jobs, 2);
+    world->runs = 0;
+    assert_int_equal(load_settle(&self, &settle, &why), SENDIT_FAIL);
+    assert_string_equal(why.code, "bigquery.denied");
+    assert_int_equal(load_settle(&next, &settle, &why), SENDIT_PASS);
+    assert_int_equal(world->batches[0], BATCH_DONE);
+    assert_int_equal(world->n_jobs, 4);
+}
+
 static void what_fails_for_googles_reasons_is_tried_again(void **ctx)
 {
     static const char *const reasons[] = {"backendError",  "internalError", "rateLimitExceeded",
@@ -841,6 +882,25 @@ static void rows_at_fault_cost_their_batch(void **ctx)
     is_exactly_once();
 }
 
+/* Of one table: what the other has of the batch stands, and is not loaded again. */
+static void a_study_row_at_fault_is_made_anew(void **ctx)
+{
+    (void)ctx;
+    world->bad = "https://www.googleapis.com/storage/v1/b/bucket/o/C%2F1.tar.gz";
+    assert_int_equal(in_a_process(), 0);
+    assert_int_equal(world->batches[0], BATCH_DONE);
+    assert_int_equal(world->batches[1], BATCH_FAILED);
+    assert_int_equal(count_row(TABLE_DICOM, world->bad), 0);
+    assert_int_equal(count_row(TABLE_INSTANCES, "2.25.21"), 1);
+    world->bad = NULL;
+    for (int i = 0; i < 2; i++) { /* and once more, its end not told */
+        world->batches[1] = BATCH_NEW;
+        world->now_ms += 60000;
+        assert_int_equal(in_a_process(), 0);
+        is_exactly_once();
+    }
+}
+
 static void kills_while_rows_are_at_fault(void **ctx)
 {
     int effects;
@@ -873,6 +933,7 @@ static void no_more_loads_than_a_day_takes(void **ctx)
 
     (void)ctx;
     self.max_loads = 2;
+    world->now_ms += 50 * 60 * 1000; /* late in an hour */
     for (int i = 0; i < 2; i++) {
         take_batch(&self, i);
         assert_int_equal(load_settle(&self, &settle, &why), SENDIT_PASS);
@@ -883,9 +944,11 @@ static void no_more_loads_than_a_day_takes(void **ctx)
         assert_string_equal(why.code, "bigquery.loads");
         assert_true(why.retry_after_s > 23 * 3600 && why.retry_after_s <= 25 * 3600);
     }
+    world->now_ms += (23 * 60 + 40) * INT64_C(60000); /* almost a day later */
+    assert_int_equal(load_settle(&self, &settle, &why), SENDIT_RETRY);
     assert_int_equal(world->n_jobs, 4);
     assert_int_equal(world->batches[2], BATCH_WAITS);
-    world->now_ms += 25 * 3600 * INT64_C(1000);
+    world->now_ms += 2 * 3600 * INT64_C(1000);
     assert_int_equal(load_settle(&self, &settle, &why), SENDIT_PASS);
     is_exactly_once();
 }
@@ -979,6 +1042,8 @@ int main(void)
         cmocka_unit_test_setup(more_images_are_added, set_up),
         cmocka_unit_test_setup(a_batch_without_images_has_no_row, set_up),
         cmocka_unit_test_setup(jobs_that_run_are_waited_for, set_up),
+        cmocka_unit_test_setup(a_clock_that_is_set_back_hides_no_job, set_up),
+        cmocka_unit_test_setup(what_was_denied_before_is_tried_again, set_up),
         cmocka_unit_test_setup(what_fails_for_googles_reasons_is_tried_again, set_up),
         cmocka_unit_test_setup(an_answer_that_breaks_off_is_asked_for_again, set_up),
         cmocka_unit_test_setup(a_busy_service_is_asked_again, set_up),
@@ -986,6 +1051,7 @@ int main(void)
         cmocka_unit_test_setup(a_load_that_is_too_large_is_halved, set_up),
         cmocka_unit_test_setup(a_part_that_is_too_large_is_told, set_up),
         cmocka_unit_test_setup(rows_at_fault_cost_their_batch, set_up),
+        cmocka_unit_test_setup(a_study_row_at_fault_is_made_anew, set_up),
         cmocka_unit_test_setup(kills_while_rows_are_at_fault, set_up),
         cmocka_unit_test_setup(no_more_loads_than_a_day_takes, set_up),
         cmocka_unit_test_setup(rows_wait_for_others, set_up),

@@ -323,6 +323,8 @@ static void test_prefix(void **state)
 
 #define N_IMAGES 40
 
+static int with_copies; /* as the tests take both ways */
+
 static int spool_file(void)
 {
     char path[] = "/tmp/test-gcs-XXXXXX";
@@ -392,17 +394,16 @@ static unsigned char *unzip(const unsigned char *bytes, size_t length, size_t pl
     return to;
 }
 
-static void test_archives(void **state)
+static void try_archives(void)
 {
     struct pack *pack = pack_new();
     struct pack_piece pieces[N_IMAGES];
     const struct pack_piece *order[N_IMAGES];
     char content[PACK_CONTENT] = "";
-    int fd = spool_file();
+    int fd = spool_file(), copies = with_copies ? spool_file() : -1;
 
-    (void)state;
     assert_non_null(pack);
-    pack_begin(pack, fd);
+    pack_begin(pack, fd, copies);
     for (size_t i = 0; i < N_IMAGES; i++) {
         char name[300];
 
@@ -430,20 +431,21 @@ static void test_archives(void **state)
     }
     pack_free(pack);
     close(fd);
+    if (copies >= 0)
+        close(copies);
 }
 
 /* A bit that changes in the spool file is seen before it is sent. */
-static void test_a_broken_spool_is_seen(void **state)
+static void try_a_broken_spool_is_seen(void)
 {
     struct pack *pack = pack_new();
     struct pack_piece pieces[2];
     const struct pack_piece *order[] = {&pieces[0], &pieces[1]};
     struct pack_archive archive;
-    int fd = spool_file();
+    int fd = spool_file(), copies = with_copies ? spool_file() : -1;
 
-    (void)state;
     assert_non_null(pack);
-    pack_begin(pack, fd);
+    pack_begin(pack, fd, copies);
     assert_int_equal(add_image(pack, "a/1", 100000, &pieces[0]), PACK_OK);
     assert_int_equal(add_image(pack, "a/2", 100000, &pieces[1]), PACK_OK);
     for (uint64_t at = 0; at < pieces[1].offset + pieces[1].length; at += 337) {
@@ -460,9 +462,11 @@ static void test_a_broken_spool_is_seen(void **state)
     assert_int_equal(pack_seal(pack, order, 2, &archive), PACK_PLACE);
     pack_free(pack);
     close(fd);
+    if (copies >= 0)
+        close(copies);
 }
 
-static void test_an_image_that_goes_away(void **state)
+static void try_an_image_that_goes_away(void)
 {
     struct pack *pack = pack_new();
     struct pack_piece pieces[3];
@@ -471,11 +475,10 @@ static void test_an_image_that_goes_away(void **state)
     struct sendit_file file = {.parts = &part, .n_parts = 1, .total = 70000};
     struct pack_archive archive;
     unsigned char *bytes;
-    int fd = spool_file(), source = spool_file();
+    int fd = spool_file(), source = spool_file(), copies = with_copies ? spool_file() : -1;
 
-    (void)state;
     assert_non_null(pack);
-    pack_begin(pack, fd);
+    pack_begin(pack, fd, copies);
     assert_int_equal(add_image(pack, "a/1", 5000, &pieces[0]), PACK_OK);
     part.fd = source;
     assert_int_equal(ftruncate(source, 60000), 0);
@@ -496,6 +499,8 @@ static void test_an_image_that_goes_away(void **state)
     pack_free(pack);
     close(fd);
     close(source);
+    if (copies >= 0)
+        close(copies);
 }
 
 static void test_a_full_disk(void **state)
@@ -508,11 +513,49 @@ static void test_a_full_disk(void **state)
     if (fd < 0)
         skip();
     assert_non_null(pack);
-    pack_begin(pack, fd);
+    pack_begin(pack, fd, -1);
     assert_int_equal(add_image(pack, "a/1", 5000, &piece), PACK_PLACE);
     assert_int_equal(errno, ENOSPC);
     pack_free(pack);
     close(fd);
+}
+
+static void test_packing(void **state)
+{
+    (void)state;
+    for (with_copies = 0; with_copies < 2; with_copies++) {
+        try_archives();
+        try_a_broken_spool_is_seen();
+        try_an_image_that_goes_away();
+    }
+}
+
+/* A file of copies that is full is left alone. */
+static void test_no_room_for_copies(void **state)
+{
+    struct pack *pack = pack_new();
+    struct pack_piece pieces[2];
+    const struct pack_piece *order[] = {&pieces[1], &pieces[0]};
+    struct pack_archive archive;
+    unsigned char *bytes;
+    int fd = spool_file(), full = open("/dev/full", O_RDWR);
+
+    (void)state;
+    if (full < 0)
+        skip();
+    assert_non_null(pack);
+    pack_begin(pack, fd, full);
+    assert_int_equal(add_image(pack, "a/1", 5000, &pieces[0]), PACK_OK);
+    assert_false(pieces[0].has_copy);
+    assert_int_equal(add_image(pack, "a/2", 6000, &pieces[1]), PACK_OK);
+    assert_int_equal(pack_seal(pack, order, 2, &archive), PACK_OK);
+    bytes = bytes_of(&archive);
+    free(unzip(bytes, archive.total, archive.plain));
+    free(bytes);
+    pack_archive_fini(&archive);
+    pack_free(pack);
+    close(fd);
+    close(full);
 }
 
 /* ---- the journal ---- */
@@ -652,9 +695,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names_that_are_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_options, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_archives, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_broken_spool_is_seen, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_an_image_that_goes_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_packing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_room_for_copies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_records, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_buckets_are_apart, set_up, tear_down),
