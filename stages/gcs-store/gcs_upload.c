@@ -398,25 +398,10 @@ static void insert_multipart(struct upload *upload)
 
 /* ---- in a session ---- */
 
-/* "bytes=0-K": how much Google has.  UINT64_MAX for what is no such header. */
-static uint64_t read_range(const char *range)
-{
-    char *past = NULL;
-    uint64_t last;
-
-    if (!range)
-        return 0;
-    if (strncmp(range, "bytes=0-", 8) != 0 || range[8] < '0' || range[8] > '9')
-        return UINT64_MAX;
-    errno = 0;
-    last = strtoull(range + 8, &past, 10);
-    return errno || *past || last == UINT64_MAX ? UINT64_MAX : last + 1;
-}
-
 /* It stands where Google says, never where we think. */
 static void go_on(struct upload *upload, const char *range)
 {
-    uint64_t have = read_range(range);
+    uint64_t have = google_stored(range);
 
     if (have > upload->total) {
         insert(upload); /* no session that we know */

@@ -2,6 +2,7 @@
 #include "google_parts.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,29 @@ bool google_is_loopback(const char *url)
 int64_t google_now_ms(const struct google *google)
 {
     return google->host->now_ms(google->host);
+}
+
+/* A token goes to the service alone. */
+bool google_is_ours(const struct google *google, const char *url)
+{
+    size_t n = strlen(google->endpoint);
+
+    return strlen(url) < MAX_URL && !strncmp(url, google->endpoint, n) &&
+           (url[n] == '/' || url[n] == '?');
+}
+
+uint64_t google_stored(const char *range)
+{
+    char *past = NULL;
+    uint64_t last;
+
+    if (!range)
+        return 0;
+    if (strncmp(range, "bytes=0-", 8) != 0 || range[8] < '0' || range[8] > '9')
+        return UINT64_MAX;
+    errno = 0;
+    last = strtoull(range + 8, &past, 10);
+    return errno || *past || last == UINT64_MAX ? UINT64_MAX : last + 1;
 }
 
 void google_url_escape(char *to, size_t size, const char *text)

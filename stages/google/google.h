@@ -122,6 +122,9 @@ sendit_result google_start(struct google *, const struct google_request *, googl
 sendit_verdict google_verdict(const struct google_answer *, const char *what, const char *role,
                               struct sendit_why *);
 
+/* How many bytes a session has, by the Range of its 308: 0 without one, UINT64_MAX for what is no
+ * such header. */
+uint64_t google_stored(const char *range);
 /* For a part of a path or query: all but letters, digits and "-._~" as %XX.  What does not fit is
  * left out whole: then it is "". */
 void google_url_escape(char *to, size_t size, const char *text);

@@ -127,6 +127,7 @@ struct google_error {
 /* "https://host:port" of a URL; 0 if it has none or is too long. */
 int google_origin(const char *url, char ret_origin[MAX_ORIGIN]);
 bool google_is_loopback(const char *url);
+bool google_is_ours(const struct google *, const char *url);
 int64_t google_now_ms(const struct google *);
 
 /* ---- google_credentials.c ---- */

@@ -101,15 +101,6 @@ static void put_in(struct call *call)
     *at = call;
 }
 
-/* A token goes to the service alone. */
-static bool is_ours(const struct google *google, const char *url)
-{
-    size_t n = strlen(google->endpoint);
-
-    return strlen(url) < MAX_URL && !strncmp(url, google->endpoint, n) &&
-           (url[n] == '/' || url[n] == '?');
-}
-
 static sendit_result copy_headers(struct call *call, const char *const *headers)
 {
     size_t n = 0;
@@ -397,7 +388,7 @@ sendit_result google_start(struct google *google, const struct google_request *r
     call->done = fn;
     call->ctx = ctx;
     put_in(call);
-    if (!is_ours(google, call->url)) {
+    if (!google_is_ours(google, call->url)) {
         end_because(call, GOOGLE_REFUSED, "google.elsewhere", elsewhere);
         deliver(call);
         return SENDIT_OK;
@@ -443,7 +434,7 @@ sendit_result google_send(struct google *google, const struct google_request *re
         return r;
     call_free(google->sent);
     google->sent = call;
-    if (!is_ours(google, call->url)) {
+    if (!google_is_ours(google, call->url)) {
         end_because(call, GOOGLE_REFUSED, "google.elsewhere", elsewhere);
     } else {
         do {

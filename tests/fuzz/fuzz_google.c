@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_google.c - what stages/google reads from outside: the first byte chooses a file of
- * credentials, the answer of a token endpoint or an error.  Nothing that is taken can end a header,
- * and whatever is refused has a code and a sentence.
+ * credentials, the answer of a token endpoint, an error or a header.  Nothing that is taken can end
+ * a header, and whatever is refused has a code and a sentence.
  */
 #include "google_parts.h"
 
@@ -109,6 +109,23 @@ static void error(int status, const char *text, size_t size)
         abort();
 }
 
+/* What stands in Location and Range. */
+static void headers(const char *text)
+{
+    const struct google google = {.endpoint = "https://storage.googleapis.com"};
+    uint64_t stored = google_stored(text);
+    char origin[MAX_ORIGIN], said[64];
+
+    if (google_is_ours(&google, text) &&
+        (!google_origin(text, origin) || strcmp(origin, google.endpoint) != 0))
+        abort();
+    if (!stored)
+        abort(); /* there is a header */
+    snprintf(said, sizeof(said), "bytes=0-%llu", (unsigned long long)(stored - 1));
+    if (stored != UINT64_MAX && strcmp(said, text) != 0 && text[8] != '0')
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int statuses[] = {200, 400, 401, 403, 404, 412, 503, 308};
@@ -122,9 +139,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(text, data + 2, size - 2);
     text[size - 2] = '\0';
-    if (data[0] % 3 == 0)
+    if (data[0] % 4 == 0)
         credentials(text);
-    else if (data[0] % 3 == 1)
+    else if (data[0] % 4 == 3)
+        headers(text);
+    else if (data[0] % 4 == 1)
         token(KIND_METADATA + data[1] % 4, statuses[data[1] / 4 % 8], text, size - 2);
     else
         error(statuses[data[1] % 8], text, size - 2);

@@ -65,7 +65,7 @@ class Case(google.Case):
         stages.append({"use": "google-try", "allow": ["network", "secrets", "emulator"],
                        "config": dict(config, ask=list(asks))})
         self.site.write_pipeline(stages)
-        result = self.run_sendit("check", "--online", "--plugins", sendit.test_stages(),
+        result = self.run_sendit("check", "-v", "-v", "--online", "--plugins", sendit.test_stages(),
                                  expect=expect, env=self.environment)
         for secret in ("PRIVATE KEY", "ya29.", "1//refresh", "d-FL95Q19q7MQmFpd7hHD0Ty", "eyJ"):
             self.assertNotIn(secret, result.err + result.out)

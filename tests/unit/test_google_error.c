@@ -199,12 +199,40 @@ static void test_bodies(void **state)
     }
 }
 
+static void test_range(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "bytes",
+                                      "bytes=0-",
+                                      "bytes=0--1",
+                                      "bytes=0-x",
+                                      "bytes=1-9",
+                                      "bytes=0-9 ",
+                                      "bytes 0-9/10",
+                                      "bytes=0-9,",
+                                      "bytes=0-9/10",
+                                      "bytes=-9",
+                                      "BYTES=0-9",
+                                      "bytes=0- 9",
+                                      "bytes=0-18446744073709551615",
+                                      "bytes=0-18446744073709551616"};
+
+    (void)state;
+    assert_int_equal(google_stored(NULL), 0);
+    assert_int_equal(google_stored("bytes=0-0"), 1);
+    assert_int_equal(google_stored("bytes=0-262143"), 262144);
+    assert_true(google_stored("bytes=0-18446744073709551614") == UINT64_MAX);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_true(google_stored(bad[i]) == UINT64_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_denied),     cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_waits),      cmocka_unit_test(test_quota_parks),
         cmocka_unit_test(test_long_names), cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_range),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
