@@ -178,6 +178,8 @@ static void settled(struct supervisor *sv, int64_t index, const char *batch, boo
         log_event(LOG_ERROR, &who, code, "%s", said);
         result = ledger_message(sv->ledger, batch, "", LOG_ERROR, stage, code, said, sv->err);
     }
+    if (!result)
+        later_of(sv, index)->since = 0; /* retry_for is the time in which nothing comes of it */
     if (result < 0)
         supervisor_broke(sv);
     else if (!result && !at_work)

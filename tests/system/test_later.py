@@ -285,6 +285,14 @@ class Away(Later):
         self.go()
         self.assert_done()
 
+    def test_retry_for_is_the_time_in_which_nothing_comes_of_it(self):
+        for study in range(4, 6):
+            self.site.add_images(1, study)
+        self.write(does="one", run={"retry_for": "2s"})
+        self.go()
+        self.assert_done(5)
+        self.assertEqual(self.called(), "lllll")
+
     def test_it_comes_back(self):
         self.write(does="retry", times=2, run={"retry_for": "60s"})
         self.go()

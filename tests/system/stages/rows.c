@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum deed { SETTLES, RETRY, FAIL, SKIP, UNKNOWN, FORGET, LOSE, CRASH, HANG, KILL, NONSENSE };
+enum deed { SETTLES, RETRY, FAIL, SKIP, UNKNOWN, FORGET, LOSE, CRASH, HANG, KILL, NONSENSE, ONE };
 enum compares { PASSES, COMPARE_RETRY, COMPARE_FAIL, COMPARE_CRASH, WRITES, COMPARE_HANG };
 
 struct sendit_stage_state {
@@ -29,7 +29,7 @@ struct sendit_stage_state {
 static const struct sendit_option options[] = {
     {"table", SENDIT_OPT_PATH, SENDIT_OPT_REQUIRED, NULL, NULL, "The folder with a file a row."},
     {"does", SENDIT_OPT_CHOICE, 0, "settle",
-     "settle|retry|fail|skip|unknown|forget|lose|crash|hang|kill|nonsense",
+     "settle|retry|fail|skip|unknown|forget|lose|crash|hang|kill|nonsense|one",
      "What settle() does; kill: between telling and noting it."},
     {"times", SENDIT_OPT_INTEGER, 0, "0", "0..", "How often, by the file `count`; 0: always."},
     {"count", SENDIT_OPT_PATH, 0, NULL, NULL, "Has a byte for each time that it was done."},
@@ -175,6 +175,10 @@ static sendit_verdict settle_rows(struct sendit_stage_state *self,
         verdict = settle_row(self, settle, key, revision, deed, why);
         if (verdict != SENDIT_PASS)
             return verdict;
+        if (deed == ONE) {
+            why->retry_after_s = 1;
+            return sendit_because(why, SENDIT_RETRY, "rows.work", "There may be more.");
+        }
     }
     return r == SENDIT_EABSENT ? SENDIT_PASS : sendit_verdict_of(r);
 }
@@ -214,7 +218,7 @@ settle(struct sendit_stage_state *self, const struct sendit_settle *settle, stru
     if (calls < wait)
         return settle->last ? sendit_because(why, SENDIT_RETRY, "rows.work", "It is in work.")
                             : SENDIT_PASS;
-    if (deed != SETTLES && deed != LOSE && deed != KILL && is_due(self))
+    if (deed != SETTLES && deed != LOSE && deed != KILL && deed != ONE && is_due(self))
         return misbehave(settle, deed, why);
     return settle_rows(self, settle, deed, why);
 }
