@@ -2,6 +2,7 @@
 /* sendit reconcile: what differs between the ledger and what is there. */
 #include "cli/cli.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,7 +51,8 @@ static void counted(void *ctx, const char *stage, const char *what, unsigned lon
         if (json_object_set_new(answer->counts, stage, of))
             answer->failed = true;
     }
-    sum = json_integer_value(json_object_get(of, what)) + (json_int_t)n;
+    sum = json_integer_value(json_object_get(of, what));
+    sum = n > (unsigned long long)(INT64_MAX - sum) ? INT64_MAX : sum + (json_int_t)n;
     if (json_object_set_new(of, what, json_integer(sum)))
         answer->failed = true;
 }

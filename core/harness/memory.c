@@ -297,9 +297,10 @@ static sendit_result differs(void *ctx, const char *stage, const char *code, con
 static sendit_result counted(void *ctx, const char *stage, const char *what, uint64_t n)
 {
     struct memory *memory = ctx;
-    json_int_t sum = json_integer_value(json_object_get(memory->compared, what)) + (json_int_t)n;
+    json_int_t sum = json_integer_value(json_object_get(memory->compared, what));
 
     (void)stage;
+    sum = n > (uint64_t)(INT64_MAX - sum) ? INT64_MAX : sum + (json_int_t)n;
     return json_object_set_new(memory->compared, what, json_integer(sum)) ? SENDIT_ENOMEM
                                                                           : SENDIT_OK;
 }

@@ -20,7 +20,7 @@ struct fake_link {
     struct map walk;     /* "DOMAIN/ORIGINAL" -> pseudonym */
     struct map taken;    /* "DOMAIN/PSEUDONYM" -> original */
     struct map counters; /* "STAGE/NAME" -> sum */
-    char last_message[400], last_hold[400], last_audit[400], lock[1200];
+    char last_message[400], last_hold[400], last_told[1400], last_audit[400], lock[1200];
     char answer[2048], next[300];
     unsigned asked, noted, locks, unlocks, messages;
     sendit_result fail; /* what every function answers, if not SENDIT_OK */
@@ -195,6 +195,34 @@ static inline sendit_result fake_hold(void *ctx, const char *item, sendit_verdic
     return fake->fail;
 }
 
+static inline sendit_result fake_settled(void *ctx, const char *stage, const char *batch,
+                                         sendit_verdict verdict, const char *code, const char *text)
+{
+    struct fake_link *fake = ctx;
+
+    snprintf(fake->last_told, sizeof(fake->last_told), "%s|%s|%d|%s|%s", stage, batch, verdict,
+             code, text);
+    return fake->fail;
+}
+
+static inline sendit_result fake_differs(void *ctx, const char *stage, const char *code,
+                                         const char *subject, const char *text)
+{
+    struct fake_link *fake = ctx;
+
+    snprintf(fake->last_told, sizeof(fake->last_told), "%s|%s|%s|%s", stage, code, subject, text);
+    return fake->fail;
+}
+
+static inline sendit_result fake_counted(void *ctx, const char *stage, const char *what, uint64_t n)
+{
+    struct fake_link *fake = ctx;
+
+    snprintf(fake->last_told, sizeof(fake->last_told), "%s|%s|%llu", stage, what,
+             (unsigned long long)n);
+    return fake->fail;
+}
+
 static inline int fake_canceled(void *ctx)
 {
     return ((struct fake_link *)ctx)->stop;
@@ -221,6 +249,9 @@ static inline void fake_link_init(struct fake_link *fake)
                                      .metric = fake_metric,
                                      .message = fake_message,
                                      .hold = fake_hold,
+                                     .settled = fake_settled,
+                                     .differs = fake_differs,
+                                     .counted = fake_counted,
                                      .canceled = fake_canceled,
                                      .now_ms = fake_now_ms};
 }

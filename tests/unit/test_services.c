@@ -1098,6 +1098,77 @@ static void store_refuses(void **state)
     free(big);
 }
 
+/* ---- settle, compare ---- */
+
+static void settle_tells(void **state)
+{
+    struct fixture *f = *state;
+    struct sendit_settle settle = host_settle_table(&f->host, true);
+
+    assert_int_equal(settle.last, 1);
+    assert_int_equal(settle.batch(&settle, "b7", SENDIT_PASS, "not.shown", "nor this"), SENDIT_OK);
+    assert_string_equal(f->link.last_told, "mine1|b7|1||");
+    assert_int_equal(settle.batch(&settle, "b7", SENDIT_FAIL, "mine.lost", "Lost."), SENDIT_OK);
+    assert_string_equal(f->link.last_told, "mine1|b7|0|mine.lost|Lost.");
+    /* A code that is none, or the host's own, is not believed. */
+    assert_int_equal(settle.batch(&settle, "b7", SENDIT_FAIL, NULL, NULL), SENDIT_OK);
+    assert_string_equal(f->link.last_told, "mine1|b7|0|mine.unknown|");
+    assert_int_equal(settle.batch(&settle, "b7", SENDIT_FAIL, "host.settle", "x"), SENDIT_OK);
+    assert_string_equal(f->link.last_told, "mine1|b7|0|mine.unknown|x");
+    f->link.fail = SENDIT_EIO;
+    assert_fails(f, settle.batch(&settle, "b7", SENDIT_PASS, "", ""), SENDIT_EIO);
+}
+
+static void settle_refuses(void **state)
+{
+    struct fixture *f = *state;
+    struct sendit_settle settle = host_settle_table(&f->host, false);
+    struct sendit_compare compare = host_compare_table(&f->host);
+
+    assert_int_equal(settle.last, 0);
+    assert_misuse(f, settle.batch(&settle, NULL, SENDIT_PASS, "", ""));
+    assert_misuse(f, settle.batch(&settle, "", SENDIT_PASS, "", ""));
+    assert_misuse(f, settle.batch(&settle, filled, SENDIT_PASS, "", ""));
+    assert_misuse(f, settle.batch(&settle, "b7", SENDIT_RETRY, "", ""));
+    assert_misuse(f, settle.batch(&settle, "b7", SENDIT_LATER, "", ""));
+    assert_misuse(f, settle.batch(&settle, "b7", 77, "", ""));
+    assert_int_equal(settle.batch(NULL, "b7", SENDIT_PASS, "", ""), SENDIT_EINVAL);
+    assert_misuse(f, compare.differs(&compare, "mine.gone", NULL, "Gone."));
+    assert_misuse(f, compare.differs(&compare, "mine.gone", "", "Gone."));
+    assert_misuse(f, compare.counted(&compare, NULL, 1));
+    assert_misuse(f, compare.counted(&compare, "two words", 1));
+    assert_string_equal(f->link.last_told, "");
+    /* Kept beyond its callback it is good for nothing. */
+    host_leave(&f->host);
+    host_enter(&f->host);
+    assert_misuse(f, settle.batch(&settle, "b7", SENDIT_PASS, "", ""));
+    assert_misuse(f, compare.differs(&compare, "mine.gone", "x", "Gone."));
+    assert_misuse(f, compare.counted(&compare, "objects", 1));
+    assert_string_equal(f->link.last_told, "");
+}
+
+static void compare_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct sendit_compare compare = host_compare_table(&f->host);
+    const char *made;
+
+    f->env.comparing = true;
+    assert_int_equal(compare.differs(&compare, "mine.gone", "gs://b/o", "Gone."), SENDIT_OK);
+    assert_string_equal(f->link.last_told, "mine1|mine.gone|gs://b/o|Gone.");
+    assert_int_equal(compare.counted(&compare, "objects", UINT64_MAX), SENDIT_OK);
+    assert_string_equal(f->link.last_told, "mine1|objects|18446744073709551615");
+    assert_fails(f, host_store.put(f->h, "a", "one", 3, 0), SENDIT_EDENIED);
+    assert_fails(f, host_store.put(f->h, "a", NULL, 0, 0), SENDIT_EDENIED);
+    assert_fails(f, host_store.append(f->h, "a.b", "{}"), SENDIT_EDENIED);
+    assert_fails(f, host_ids.assign(f->h, "patient", "Anna", "P1", &made), SENDIT_EDENIED);
+    /* What is keyed is made, and not kept. */
+    assert_int_equal(host_ids.pseudonym(f->h, "patient", "Anna", &made), SENDIT_OK);
+    assert_int_equal(host_ids.uid(f->h, "1.2.3", &made), SENDIT_OK);
+    assert_int_equal(f->link.store.n + f->link.walk.n + f->link.noted, 0);
+    assert_string_equal(f->link.last_audit, "");
+}
+
 /* ---- secrets ---- */
 
 static void write_secret(struct fixture *f, const void *data, size_t length, mode_t mode)
@@ -1436,6 +1507,9 @@ int main(void)
         EACH(store_keeps),
         EACH(store_locks_until_the_callback_returns),
         EACH(store_refuses),
+        EACH(settle_tells),
+        EACH(settle_refuses),
+        EACH(compare_changes_nothing),
         EACH(secrets_are_read),
         EACH(secrets_are_where_the_environment_says),
         EACH(a_default_secret_is_in_the_first_place_that_counts),
