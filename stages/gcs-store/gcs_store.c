@@ -230,7 +230,7 @@ static sendit_verdict check(const struct sendit_host *host, int online, struct s
     sendit_verdict verdict = read_options(&self, host, why);
 
     if (verdict == SENDIT_PASS && !self.dry_run)
-        verdict = google_check(host, online, GCS_SCOPE, why);
+        verdict = google_check(host, 0, GCS_SCOPE, why); /* a token is got below */
     if (verdict == SENDIT_PASS && online && !self.dry_run) {
         verdict = google_open(host, GCS_SCOPE, &self.google, why);
         if (verdict == SENDIT_PASS) {

@@ -400,6 +400,7 @@ class Online(google.Case):
         self.check(expect=0)
         self.assertEqual([line["id"] for line in self.fake.asked(part="storage")],
                          ["storage.buckets.testIamPermissions"])
+        self.assertEqual(len(self.fake.asked(op="oauth2.token")), 1)
         self.assertEqual(self.fake.objects(), {})
 
     def test_what_is_missing(self):
