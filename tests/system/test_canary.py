@@ -6,6 +6,7 @@ trouble, and into the names of files and folders.  What sendit then says and wri
 in bad ones and in crashes, has none of them.
 """
 import base64
+import gzip
 import os
 import pty
 import re
@@ -18,6 +19,7 @@ import unittest
 import pydicom
 from pydicom.datadict import DicomDictionary
 
+import google
 import identifiers
 import malformed
 import sendit
@@ -229,7 +231,7 @@ class Canary(sendit.Case):
     def test_every_command_is_looked_at(self):
         """A new one must be thought of: here, or as one that sees no image."""
         looked = {"run", "plan", "check", "stages", "status", "log", "quarantine", "retry", "diff",
-                  "lint"}
+                  "lint", "resume", "reconcile"}
         blind = {"new-stage", "test-stage", "test-recipe"}  # they open no ledger
         commands = re.search(r"^Commands\n(.*?)\n\n", self.site.sendit("--help").out,
                              re.M | re.S).group(1)
@@ -240,8 +242,8 @@ class Canary(sendit.Case):
         ships = {entry["name"] for entry in self.run_sendit("stages", "--json").json
                  if entry["ships"]}
         used = {entry["use"] for entry in self.entries()}
-        # in place of another: test_identities_of_a_service
-        self.assertEqual(ships - used, {"restful-anonymizer"})
+        # in place of another: test_identities_of_a_service, StoresOfGoogle
+        self.assertEqual(ships - used, {"restful-anonymizer", "gcs-store", "bigquery-store"})
 
     def test_identities_of_a_service(self):
         """It is told who they are; nobody else is, nor does a URL say it."""
@@ -298,6 +300,23 @@ class Canary(sendit.Case):
         self.assertEqual(process.wait(60), 0, said.decode(errors="replace")[-2000:])
         self.assertGreater(len(said), 200)
         self.look("a terminal", said.decode("latin-1"))
+
+    def test_what_rests(self):
+        """Held files are what would have been stored; who lets them go on says no more."""
+        entries = self.entries()
+        entries[-1:-1] = [{"use": "hold", "id": "review"}]
+        self.site.write_pipeline(entries)
+        self.see("run", "-vv")
+        self.assertTrue(sendit.images(os.path.join(self.site.state, "held")))
+        self.look_into_state()
+        for place, folders, files in os.walk(self.site.state):
+            for name in folders + files:
+                self.look("a name in the state folder", name)
+        for args in (["status"], ["status", "--json"], ["plan"], ["resume", "b9"],
+                     ["resume", "--json"], ["resume"], ["run", "-vv"], ["log", "b1"]):
+            self.see(*args)
+        self.assertTrue(sendit.images(self.site.clean))
+        self.look_into_state()
 
     def test_names_with_paths_only(self):
         """--paths shows names of files to the owner, on stdout, and never a value of an image."""
@@ -477,6 +496,58 @@ class Canary(sendit.Case):
         self.assertTrue(seen)
         self.look("a command line", seen)
         self.assertNotIn(sendit.KEY[:10], seen)
+
+
+
+class StoresOfGoogle(google.Case):
+    """Objects, their names, rows, requests and what the ledger keeps of them."""
+
+    entries, add_images, add_files = Canary.entries, Canary.add_images, Canary.add_files
+    look, see, batches = Canary.look, Canary.see, Canary.batches
+    look_into_state, look_into = Canary.look_into_state, Canary.look_into
+
+    def setUp(self):
+        super().setUp()
+        self.add_images()
+        self.add_files()
+        self.fake = fake = self.start_google(tls=False)
+        both = {"project": google.PROJECT, "endpoint": fake.origin, "token_url": fake.token_url,
+                "metadata_url": fake.metadata_url, "credentials": self.credentials(fake),
+                "retry_delay": "1ms", "retry_deadline": "2s"}
+        allow = ["network", "secrets", "emulator"]
+        entries = self.entries()
+        entries[-1:] = [
+            {"use": "gcs-store", "allow": allow,
+             "config": dict(both, bucket="radiology", collection="IRB12345")},
+            {"use": "bigquery-store", "allow": allow,
+             "config": dict(both, dataset="IRB12345", poll="1ms")}]
+        self.site.write_pipeline(entries)
+
+    def test_nothing_is_told(self):
+        self.see("run", "-vv")
+        for args in (["run", "-vv"], ["status", "--json"], ["log", "b1", "--json"], ["reconcile"],
+                     ["reconcile", "--json"], ["check", "--online"], ["plan", "--json"]):
+            self.see(*args)
+        objects = self.fake.objects("radiology")
+        self.assertTrue(objects)
+        for name, resource in objects.items():
+            self.look("an object", name + repr(resource))
+            data = self.fake.read("radiology", name)
+            self.look("the content of an object", gzip.decompress(data).decode("latin-1"))
+        for table in ("dicom", "instances"):
+            rows = self.fake.rows("IRB12345", table)
+            self.assertTrue(rows)
+            self.look("rows of " + table, repr(rows))
+        with open(self.fake.log) as file:
+            self.look("requests", file.read())
+        self.look_into_state()
+
+    def test_nothing_is_told_when_google_refuses(self):
+        self.fake.fault("storage.multipart", "status", status=400, reason="invalid")
+        self.assertNotEqual(self.see("run", "-vv").status, 0)
+        self.see("log")
+        self.see("log", "b1", "--json")
+        self.look_into_state()
 
 
 if __name__ == "__main__":
