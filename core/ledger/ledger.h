@@ -135,12 +135,14 @@ struct ledger_batch {
 };
 void ledger_batch_fini(struct ledger_batch *batch);
 
-/* At the start of a run: batches that a dead run left in PROCESSING are QUEUE again. */
+/* At the start of a run: batches that a dead run left in PROCESSING are put back, as by
+ * ledger_release(). */
 int ledger_recover(struct ledger *ledger, struct err *err);
 /* The next batch in QUEUE, in byte order of keys; it is PROCESSING now, attempt counted up.  1 if
  * there is none. */
 int ledger_claim(struct ledger *ledger, struct ledger_batch *ret_batch, struct err *err);
-/* Put it back to QUEUE (a stop, a retry); what passed in it has not. */
+/* Put it back to QUEUE (a stop, a retry); what passed in it has not.  If all that is left of it
+ * rests at another hold entry it is HELD: nobody said that those should go on. */
 int ledger_release(struct ledger *ledger, const char *batch, struct err *err);
 /* One batch by id; 1 if there is none. */
 int ledger_batch_get(struct ledger *ledger, const char *id, struct ledger_batch *ret_batch,

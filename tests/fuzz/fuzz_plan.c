@@ -27,7 +27,8 @@ static const struct sendit_option options[] = {
     {"wait", SENDIT_OPT_DURATION, 0, "1s", "..1h", "A time."},
     {"how", SENDIT_OPT_CHOICE, 0, "a", "a|b", "A choice."},
     {"url", SENDIT_OPT_URL, 0, NULL, NULL, "A URL."},
-    {"secret", SENDIT_OPT_SECRET, 0, NULL, NULL, "A secret."},
+    {"secret", SENDIT_OPT_SECRET, 0, "file:$FUZZ_A file:$FUZZ_B/c", NULL, "A secret."},
+    {"endpoint", SENDIT_OPT_URL, SENDIT_OPT_TEST, "https://a.example", "FUZZ_HOST", "A service."},
     {"any", SENDIT_OPT_JSON, 0, NULL, NULL, "Anything."},
 };
 static const struct sendit_plugin plugins[] = {
