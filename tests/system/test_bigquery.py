@@ -544,5 +544,37 @@ class Asked(Case):
         self.assertEqual(self.reconcile(0), {})
 
 
+class Clients(Case, google.ClientCase):
+    """@google-cloud/bigquery reads what was loaded."""
+
+    def test_they_read_the_same_rows(self):
+        self.site.add_images(3)
+        self.site.add_images(2, 2, patient="P-2", PatientAge="060Y")
+        self.go()
+        for table in ("dicom", "instances"):
+            with self.subTest(table):
+                theirs = self.client(self.fake, "rows", DATASET, table)
+                ours = self.rows(table)
+                self.assertEqual(len(theirs), len(ours))
+                key = "storage_download" if table == "dicom" else "SOPInstanceUID"
+                theirs = {row[key]: row for row in theirs}
+                for row in ours:
+                    self.assert_same(theirs[row[key]], row)
+
+    def assert_same(self, theirs, ours):
+        """A client has types: days and times as {"value"}, numbers, JSON as it is or as text."""
+        self.assertEqual(set(theirs), set(ours))
+        for name, value in ours.items():
+            other = theirs[name]
+            if isinstance(other, dict) and set(other) == {"value"}:
+                other = other["value"]
+            if name == "ingested":
+                self.assertRegex(other, r"^20\d\d-\d\d-\d\dT.*Z$")
+            elif name == "header":
+                self.assertEqual(json.loads(other) if isinstance(other, str) else other, value)
+            else:
+                self.assertEqual(str(other), str(value), name)
+
+
 if __name__ == "__main__":
     unittest.main()
