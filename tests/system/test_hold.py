@@ -10,6 +10,7 @@ import subprocess
 import time
 import unittest
 
+import google
 import sendit
 import test_gcs
 
@@ -766,6 +767,46 @@ class BeforeGoogle(test_gcs.Case):
         self.assert_counts(self.run_json(), stored=6)
         self.assertEqual(sorted(len(test_gcs.archive_of(self.fake, name))
                                 for name in self.objects()), [3, 3])
+
+    def rows_of(self, table):
+        return sorted(json.dumps(row, sort_keys=True, default=str)
+                      for row in self.fake.rows("IRB12345", table))
+
+    def table_entry(self):
+        fake = self.fake
+        return {"use": "bigquery-store", "allow": ["network", "secrets", "emulator"],
+                "config": {"dataset": "IRB12345", "project": google.PROJECT,
+                           "endpoint": fake.origin, "token_url": fake.token_url,
+                           "metadata_url": fake.metadata_url, "poll": "1ms",
+                           "credentials": self.credentials(fake), "retry_delay": "1ms"}}
+
+    def test_between_the_stores(self):
+        """Rows are written when it goes on, of objects that are there since it came to rest."""
+        self.fill(self.site)
+        stages = self.site.stages()
+        stages[-1:] = [self.entry(), {"use": "hold"}, self.table_entry()]
+        self.site.write_pipeline(stages, run={"retry_for": "2s"})
+        self.assert_counts(self.run_json(), waiting=5, quarantined=1)
+        names = sorted(self.objects())
+        self.assertEqual(len(names), 2)
+        self.assertEqual(self.fake.asked(op="bigquery.multipart"), [])
+        self.run_sendit("resume")
+        self.run_json()
+        self.assert_counts(self.site.counts(), stored=5, quarantined=1)
+        self.assertEqual(sorted(self.objects()), names)
+        self.assertEqual((len(self.rows_of("dicom")), len(self.rows_of("instances"))), (2, 5))
+        for name in names:
+            self.assertTrue(any(name in row for row in self.rows_of("instances")), name)
+
+    def test_before_both(self):
+        self.fill(self.site)
+        self.rest_before(self.table_entry())
+        self.run_json()
+        self.run_sendit("resume")
+        self.run_json()
+        self.assert_counts(self.site.counts(), stored=5, quarantined=1)
+        self.assertEqual((len(self.rows_of("dicom")), len(self.rows_of("instances"))), (2, 5))
+        self.run_sendit("reconcile")
 
 
 if __name__ == "__main__":
