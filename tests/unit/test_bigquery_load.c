@@ -46,6 +46,7 @@ static struct world {
     size_t n_rows[TABLES];
     char jobs[MAX_JOBS][JOB_NAME_SIZE];
     char results[MAX_JOBS][32]; /* reason of errorResult, "" for success */
+    size_t wrote[MAX_JOBS];     /* rows, as it says */
     size_t n_jobs, n_posts;
     int tables[TABLES + 2], dataset;
     /* the ledger */
@@ -59,6 +60,8 @@ static struct world {
     int posts_status;       /* status of jobs.insert, until posts_left is 0 */
     int posts_left, runs;   /* a job is RUNNING for so many looks */
     size_t max_rows;        /* of a job; 0: any */
+    size_t lost_rows;       /* that a job says less than it got */
+    bool always_fails;      /* with fail_first, at each attempt */
     const char *posts_reason;
     int truncate_left; /* answers of jobs.insert that break off */
 } * world;
@@ -304,10 +307,10 @@ static void job_answer(size_t i, bool runs, struct google_answer *answer)
     snprintf(
         answer_body, sizeof(answer_body),
         "{\"jobReference\":{\"jobId\":\"%s\",\"location\":\"US\"},\"status\":{\"state\":\"%s\"%s"
-        "%s%s}}",
+        "%s%s},\"statistics\":{\"load\":{\"outputRows\":\"%zu\"}}}",
         world->jobs[i], runs ? "RUNNING" : "DONE",
         *reason && !runs ? ",\"errorResult\":{\"reason\":\"" : "", runs ? "" : reason,
-        *reason && !runs ? "\",\"message\":\"Field: StudyDate; Value: 5\"}" : "");
+        *reason && !runs ? "\",\"message\":\"Field: StudyDate; Value: 5\"}" : "", world->wrote[i]);
     respond(answer, 200, "");
 }
 
@@ -371,10 +374,12 @@ static void insert_job(const struct google_request *request, struct google_answe
         return;
     }
     assert_true(i < MAX_JOBS);
-    if (world->fail_first && !strcmp(name + strlen(name) - 2, "-1"))
+    if (world->fail_first && (world->always_fails || !strcmp(name + strlen(name) - 2, "-1")))
         snprintf(reason, sizeof(reason), "%s", world->fail_first);
     effect();
+    world->wrote[i] = world->n_rows[table];
     load_rows(table, rows, length, reason);
+    world->wrote[i] = world->n_rows[table] - world->wrote[i] - world->lost_rows;
     snprintf(world->jobs[i], JOB_NAME_SIZE, "%s", name);
     snprintf(world->results[i], sizeof(world->results[i]), "%s", reason);
     world->n_jobs++;
@@ -768,6 +773,40 @@ static void a_clock_that_is_set_back_hides_no_job(void **ctx)
     assert_int_equal(world->batches[0], BATCH_DONE);
 }
 
+/* All or nothing is what Google promises: what says otherwise is not taken for done. */
+static void a_job_that_lost_rows_is_told(void **ctx)
+{
+    struct sendit_why why = {0};
+
+    (void)ctx;
+    world->lost_rows = 1;
+    for (int i = 0; i < 2; i++) { /* nor later */
+        assert_int_equal(work(&why), SENDIT_FAIL);
+        assert_string_equal(why.code, "bigquery.short");
+        assert_int_equal(count_keys("done/"), 0);
+        for (int j = 0; j < BATCHES; j++)
+            assert_int_equal(world->batches[j], BATCH_WAITS);
+    }
+    assert_int_equal(world->n_jobs, 1);
+}
+
+static void a_job_that_always_fails_is_told(void **ctx)
+{
+    struct sendit_why why = {0};
+
+    (void)ctx;
+    world->fail_first = "backendError";
+    world->always_fails = true;
+    assert_int_equal(work(&why), SENDIT_FAIL);
+    assert_string_equal(why.code, "bigquery.job_failed");
+    assert_int_equal(world->n_posts, 19);
+    assert_int_equal(world->n_rows[TABLE_DICOM], 0);
+    assert_int_equal(world->batches[0], BATCH_WAITS);
+    world->always_fails = false;
+    assert_int_equal(in_a_process(), 0);
+    is_exactly_once();
+}
+
 /* The right was missing when a run sent both jobs, which told of one; the next run has it. */
 static void what_was_denied_before_is_tried_again(void **ctx)
 {
@@ -1043,6 +1082,8 @@ int main(void)
         cmocka_unit_test_setup(a_batch_without_images_has_no_row, set_up),
         cmocka_unit_test_setup(jobs_that_run_are_waited_for, set_up),
         cmocka_unit_test_setup(a_clock_that_is_set_back_hides_no_job, set_up),
+        cmocka_unit_test_setup(a_job_that_lost_rows_is_told, set_up),
+        cmocka_unit_test_setup(a_job_that_always_fails_is_told, set_up),
         cmocka_unit_test_setup(what_was_denied_before_is_tried_again, set_up),
         cmocka_unit_test_setup(what_fails_for_googles_reasons_is_tried_again, set_up),
         cmocka_unit_test_setup(an_answer_that_breaks_off_is_asked_for_again, set_up),
