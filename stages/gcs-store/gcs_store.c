@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define MAX_KMS_KEY 512
+#define MAX_PROJECT_ID 100
 #define SPOOL "archive"
 #define COPIES "copies"
 
@@ -145,6 +146,14 @@ static int is_kms_key(const char *key)
            !strpbrk(key, " \t\r\n");
 }
 
+/* As Google has ids of projects, with a domain before them in old ones. */
+static int is_project(const char *project)
+{
+    size_t n = strspn(project, "abcdefghijklmnopqrstuvwxyz0123456789-.:");
+
+    return n && n <= MAX_PROJECT_ID && !project[n];
+}
+
 static sendit_verdict read_options(struct sendit_stage_state *self, const struct sendit_host *host,
                                    struct sendit_why *why)
 {
@@ -162,6 +171,9 @@ static sendit_verdict read_options(struct sendit_stage_state *self, const struct
     self->acl = config->text(host, "predefined_acl");
     self->kms_key = config->text(host, "kms_key");
     self->dry_run = config->text(host, "dry_run");
+    if (!is_project(self->project))
+        return sendit_because(why, SENDIT_FAIL, "gcs.project",
+                              "\"project\" is no id of a project, such as \"my-project\".");
     if (self->kms_key && !is_kms_key(self->kms_key))
         return sendit_because(why, SENDIT_FAIL, "gcs.kms_key",
                               "\"kms_key\" is no name of a key: "

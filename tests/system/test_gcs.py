@@ -480,6 +480,12 @@ class Refused(Case):
                 self.assert_one_sentence(result, '"%s"' % option)
         self.use(bucket="x")
         self.assert_one_sentence(self.run_sendit("run", expect=3), "name of a bucket")
+        for option in ("bucket", "collection", "project"):
+            for value in ("", "two words"):
+                with self.subTest(option, value=value):
+                    self.use(**{option: value})
+                    result = self.run_sendit("run", expect=3)
+                    self.assert_one_sentence(result, option)
 
     def test_no_labels_no_upload(self):
         stages = self.site.stages()
