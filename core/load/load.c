@@ -21,6 +21,9 @@
 
 #define MAX_OPTIONS 256
 #define MAX_FILES 256
+/* Bytes of both structs as they were in ABI 1.0. */
+#define PLUGIN_SIZE_1_0 (offsetof(struct sendit_plugin, close) + sizeof(sendit_close_fn *))
+#define OPTION_SIZE_1_0 (offsetof(struct sendit_option, help) + sizeof(const char *))
 
 /* dlopen() tells objects apart by the name they were opened by, which is that of the descriptor: it
  * stays open as long as the object may be mapped, else the next file would get its number, and the
@@ -28,6 +31,7 @@
 struct mapping {
     void *handle; /* NULL: nothing is mapped */
     int fd;
+    struct loader_copy *copy; /* of its descriptor */
 };
 
 struct loader {
@@ -129,6 +133,12 @@ static int check_options(const struct sendit_plugin *plugin, const char *path, s
     return 0;
 }
 
+/* Structs grow at the end alone: that of an older minor may be the shorter one. */
+static bool has_size(const struct sendit_plugin *plugin, uint32_t size, size_t first, size_t now)
+{
+    return size == now || (plugin->abi < SENDIT_ABI && size >= first && size < now);
+}
+
 static int check_numbers(const struct sendit_plugin *plugin, const char *path, struct err *err)
 {
     const uint32_t known = (SENDIT_NATIVE << 1) - 1;
@@ -136,16 +146,17 @@ static int check_numbers(const struct sendit_plugin *plugin, const char *path, s
     if (plugin->magic != SENDIT_MAGIC)
         return err_set(err, ERR_REFUSED, "%s: magic is 0x%08x, expected 0x%08x", path,
                        (unsigned)plugin->magic, SENDIT_MAGIC);
-    if (plugin->abi != SENDIT_ABI)
+    if (plugin->abi >> 16 != SENDIT_ABI_MAJOR || plugin->abi > SENDIT_ABI)
         return err_set(err, ERR_REFUSED,
-                       "%s: it was made for ABI %u.%u, expected %u.%u; compile it with the headers "
-                       "of this sendit",
-                       path, (unsigned)plugin->abi >> 16, (unsigned)plugin->abi & 0xffff,
-                       SENDIT_ABI_MAJOR, SENDIT_ABI_MINOR);
-    if (plugin->size != sizeof(struct sendit_plugin))
+                       "%s: it was made for ABI %u.%u, expected %u.0 to %u.%u; %s", path,
+                       (unsigned)plugin->abi >> 16, (unsigned)plugin->abi & 0xffff,
+                       SENDIT_ABI_MAJOR, SENDIT_ABI_MAJOR, SENDIT_ABI_MINOR,
+                       plugin->abi > SENDIT_ABI ? "it needs a newer sendit"
+                                                : "compile it with the headers of this sendit");
+    if (!has_size(plugin, plugin->size, PLUGIN_SIZE_1_0, sizeof(struct sendit_plugin)))
         return err_set(err, ERR_REFUSED, "%s: its descriptor has %u bytes, expected %zu", path,
                        (unsigned)plugin->size, sizeof(struct sendit_plugin));
-    if (plugin->option_size != sizeof(struct sendit_option))
+    if (!has_size(plugin, plugin->option_size, OPTION_SIZE_1_0, sizeof(struct sendit_option)))
         return err_set(err, ERR_REFUSED, "%s: its options have %u bytes each, expected %zu", path,
                        (unsigned)plugin->option_size, sizeof(struct sendit_option));
     if (plugin->flags & ~known)
@@ -170,14 +181,9 @@ static int check_callbacks(const struct sendit_plugin *plugin, const char *path,
     return 0;
 }
 
-int loader_check(const struct sendit_plugin *plugin, const char *path, const char *name,
-                 struct err *err)
+static int check_rest(const struct sendit_plugin *plugin, const char *path, const char *name,
+                      struct err *err)
 {
-    if (!plugin)
-        return err_set(err, ERR_REFUSED, "%s: it declines ABI %u.%u, expected a descriptor", path,
-                       SENDIT_ABI_MAJOR, SENDIT_ABI_MINOR);
-    if (check_numbers(plugin, path, err))
-        return -1;
     if (!plugin->name || strcmp(plugin->name, name))
         return err_set(err, ERR_REFUSED, "%s: it calls itself \"%.80s\", expected \"%s\"", path,
                        plugin->name ? plugin->name : "", name);
@@ -197,12 +203,59 @@ int loader_check(const struct sendit_plugin *plugin, const char *path, const cha
     return 0;
 }
 
+/* What an older stage has not got is 0. */
+static int copy_plugin(const struct sendit_plugin *plugin, const char *path,
+                       struct loader_copy *copy, struct err *err)
+{
+    memcpy(&copy->plugin, plugin, plugin->size);
+    if (!plugin->n_options || plugin->n_options > MAX_OPTIONS || !plugin->options)
+        return 0;
+    copy->options = calloc(plugin->n_options, sizeof(*copy->options));
+    if (!copy->options)
+        return err_set(err, ERR_PLACE, "%s: no memory", path);
+    for (uint32_t i = 0; i < plugin->n_options; i++)
+        memcpy(&copy->options[i], (const char *)plugin->options + (size_t)i * plugin->option_size,
+               plugin->option_size);
+    copy->plugin.options = copy->options;
+    return 0;
+}
+
+void loader_copy_free(struct loader_copy *copy)
+{
+    if (copy)
+        free(copy->options);
+    free(copy);
+}
+
+int loader_check(const struct sendit_plugin *plugin, const char *path, const char *name,
+                 struct loader_copy **ret_copy, struct err *err)
+{
+    struct loader_copy *copy;
+
+    if (!plugin)
+        return err_set(err, ERR_REFUSED, "%s: it declines ABI %u.%u, expected a descriptor", path,
+                       SENDIT_ABI_MAJOR, SENDIT_ABI_MINOR);
+    if (check_numbers(plugin, path, err))
+        return -1;
+    copy = calloc(1, sizeof(*copy));
+    if (!copy)
+        return err_set(err, ERR_PLACE, "%s: no memory", path);
+    if (copy_plugin(plugin, path, copy, err) || check_rest(&copy->plugin, path, name, err)) {
+        loader_copy_free(copy);
+        return -1;
+    }
+    *ret_copy = copy;
+    return 0;
+}
+
 /* ---- files ---- */
 
 static void unmap(struct mapping *mapping)
 {
     if (!mapping->handle)
         return;
+    loader_copy_free(mapping->copy);
+    mapping->copy = NULL;
     dlclose(mapping->handle);
     close(mapping->fd);
     mapping->handle = NULL;
@@ -230,7 +283,6 @@ static int map_file(int fd, const char *path, const char *name, bool by_name,
                     struct err *err)
 {
     char link[PATH_MAX];
-    const struct sendit_plugin *plugin;
     sendit_entry_fn *entry;
     void *symbol;
 
@@ -248,10 +300,9 @@ static int map_file(int fd, const char *path, const char *name, bool by_name,
                        "%s: it exports no sendit_stage(), expected it from SENDIT_PLUGIN()", path);
     /* ISO C has no cast from an object to a function. */
     memcpy(&entry, &symbol, sizeof(entry));
-    plugin = entry(SENDIT_ABI);
-    if (loader_check(plugin, path, name, err))
+    if (loader_check(entry(SENDIT_ABI), path, name, &mapping->copy, err))
         return -1;
-    *ret_plugin = plugin;
+    *ret_plugin = &mapping->copy->plugin;
     return 0;
 }
 

@@ -51,8 +51,14 @@ int loader_list(struct loader *loader, const struct stage_file **ret_files, size
 
 /* May a stage be called so: [a-z][a-z0-9-]*, shorter than SENDIT_ID_SIZE?  NULL is no name. */
 bool loader_is_name(const char *name);
+/* A descriptor as this host knows it: what a stage of an older minor has not got is 0. */
+struct loader_copy {
+    struct sendit_plugin plugin;
+    struct sendit_option *options; /* those that it points to */
+};
 /* Is the descriptor sound?  Shared with tests.  0 or -1 with one sentence about `path`. */
 int loader_check(const struct sendit_plugin *plugin, const char *path, const char *name,
-                 struct err *err);
+                 struct loader_copy **ret_copy, struct err *err);
+void loader_copy_free(struct loader_copy *copy); /* NULL is fine */
 
 #endif

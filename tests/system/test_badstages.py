@@ -63,10 +63,10 @@ class Refused(BadStage):
         self.refuse_fixture("wrong-magic", "magic is 0x12345678, expected 0x53444954")
 
     def test_older_abi(self):
-        self.refuse_fixture("older-abi", "made for ABI 0.0, expected 0.", "compile it")
+        self.refuse_fixture("older-abi", "made for ABI 0.0, expected 1.0", "compile it")
 
     def test_newer_abi(self):
-        self.refuse_fixture("newer-abi", "made for ABI 0.", "compile it")
+        self.refuse_fixture("newer-abi", "made for ABI 1.", "a newer sendit")
 
     def test_short_struct(self):
         self.refuse_fixture("short-struct", "descriptor has 64 bytes, expected ")
@@ -93,7 +93,7 @@ class Refused(BadStage):
         self.refuse_fixture("wrong-name", "calls itself \"another\", expected \"wrong-name\"")
 
     def test_it_declines(self):
-        self.refuse_fixture("declines", "declines ABI 0.")
+        self.refuse_fixture("declines", "declines ABI 1.")
 
     def test_label_of_ours_without_consent(self):
         self.install("grants-ours")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checks that judge the code are judged themselves: each rule is broken once."""
+import contextlib
 import os
 import shutil
 import subprocess
@@ -69,8 +70,9 @@ class Includes(unittest.TestCase):
 class Headers(unittest.TestCase):
     """tests/check-headers and tests/abi/update --check, on a copy with something changed."""
 
-    def run_check(self, check, name="stage.h", old="", new=""):
-        """(exit status, output) with `old` replaced by `new` in a header."""
+    @contextlib.contextmanager
+    def changed(self, name="stage.h", old="", new=""):
+        """A folder with headers and reference, `old` replaced by `new` in a header."""
         with tempfile.TemporaryDirectory() as folder:
             for part in ("core/include", "tests/abi"):
                 shutil.copytree(os.path.join(ROOT, part), os.path.join(folder, part))
@@ -80,6 +82,11 @@ class Headers(unittest.TestCase):
             self.assertEqual(text.count(old) if old else 1, 1, old)
             with open(path, "w") as file:
                 file.write(text.replace(old, new) if old else text)
+            yield folder
+
+    def run_check(self, check, name="stage.h", old="", new=""):
+        """(exit status, output) with `old` replaced by `new` in a header."""
+        with self.changed(name, old, new) as folder:
             argv = ([os.path.join(folder, "tests", "abi", "update"), "--check"] if check == "abi"
                     else [os.path.join(ROOT, "tests", "check-headers"),
                           os.path.join(folder, "core", "include")])
@@ -118,6 +125,46 @@ class Headers(unittest.TestCase):
             self.skipTest("abidiff is not installed")
         self.break_abi("services.h", "int32_t *ret_days)", "int64_t *ret_days)", "sendit_ids")
         self.break_abi("stage.h", "    int64_t (*now_ms)(", "    int32_t (*now_ms)(", "sendit_host")
+
+    def test_it_only_grows_since_1_0(self):
+        """With the reference written anew, as on purpose, 1.0 is compared with all the same."""
+        def after_update(*change):
+            with self.changed(*change) as folder:
+                update = os.path.join(folder, "tests", "abi", "update")
+                self.assertEqual(subprocess.run([update], check=False).returncode, 0)
+                done = subprocess.run([update, "--check"], stdout=subprocess.PIPE, check=False)
+                return done.returncode, done.stdout.decode()
+
+        if self.run_check("abi")[0]:
+            self.fail("the reference is not that of today")
+        why = "    char text[220];         /* one sentence for the operator */\n"
+        self.assertEqual(after_update("stage.h", why, why + "    uint32_t more;\n"), (0, ""))
+        self.assertEqual(after_update("stage.h", "    SENDIT_LATER = 5 ",
+                                      "    SENDIT_NEVER = 6, SENDIT_LATER = 5 "), (0, ""))
+        for name, old, new, word in (
+                ("stage.h", why, "    uint32_t more;\n" + why, "AT(sendit_why, text) was "),
+                ("stage.h", "    SENDIT_LATER = 5 ", "    SENDIT_LATER = 6 ",
+                 "VALUE(SENDIT_LATER) was 5, is 6"),
+                ("services.h", "struct sendit_box {", "struct sendit_box {\n    uint32_t z;\n",
+                 "sendit_box"),
+                ("services.h", "    uint32_t x, y, width, height;",
+                 "    uint32_t x, y, width, height, z;", "SIZE(sendit_box) was 16, is 20"),
+                ("services.h", "int32_t *ret_days)", "int64_t *ret_days)", "since 1.0: ")):
+            status, output = after_update(name, old, new)
+            self.assertEqual(status, 1, (new, output))
+            self.assertIn(word, output)
+
+    def test_1_0_stays_as_it_was(self):
+        with self.changed() as folder:
+            with open(os.path.join(folder, "tests/abi/1.0/sendit/stage.h"), "a") as file:
+                file.write("\n")
+            done = subprocess.run([os.path.join(folder, "tests", "abi", "update"), "--check"],
+                                  stdout=subprocess.PIPE, check=False)
+            if done.returncode == 77:
+                self.skipTest(done.stdout.decode().strip())
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("tests/abi/1.0/sendit/stage.h is no more what it was",
+                          done.stdout.decode())
 
     def test_comments_are_no_abi(self):
         self.assertEqual(self.run_check("abi", "services.h", "Three structs", "Three small ones"),

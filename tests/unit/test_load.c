@@ -264,17 +264,17 @@ static void descriptors_that_are_not_sound(void **state)
         const char *name, *sentence;
     } cases[] = {
         {"wrong-magic", "magic is 0x12345678, expected 0x53444954"},
-        {"older-abi", "it was made for ABI 0.0, expected 0.4; compile it with the headers of this "
-                      "sendit"},
-        {"newer-abi", "it was made for ABI 0.5, expected 0.4; compile it with the headers of this "
-                      "sendit"},
+        {"older-abi",
+         "it was made for ABI 0.0, expected 1.0 to 1.0; compile it with the headers of "
+         "this sendit"},
+        {"newer-abi", "it was made for ABI 1.1, expected 1.0 to 1.0; it needs a newer sendit"},
         {"short-struct", "its descriptor has 64 bytes, expected 176"},
         {"long-struct", "its descriptor has 4096 bytes, expected 176"},
         {"unknown-flag", "it declares flags 0x80000000, expected none but 0xfff"},
         {"wrong-name", "it calls itself \"another\", expected \"wrong-name\""},
         {"no-process", "it has no process(), expected one"},
         {"no-symbol", "it exports no sendit_stage(), expected it from SENDIT_PLUGIN()"},
-        {"declines", "it declines ABI 0.4, expected a descriptor"},
+        {"declines", "it declines ABI 1.0, expected a descriptor"},
         {"wrong-option", "option 0, \"word\", is of type 99, expected 1 to 10"},
         {"missing-symbol", "it cannot be loaded: undefined symbol: missing_everywhere; link it to "
                            "what has that, or leave its use out"},
@@ -531,12 +531,14 @@ static struct sendit_plugin sound(void)
 
 static void check(const struct sendit_plugin *plugin, const char *sentence)
 {
+    struct loader_copy *copy = NULL;
     struct err err = {0};
-    int result = loader_check(plugin, "x.so", "sound", &err);
+    int result = loader_check(plugin, "x.so", "sound", &copy, &err);
 
     if (!sentence) {
         assert_string_equal(err.text, "");
         assert_int_equal(result, 0);
+        loader_copy_free(copy);
         return;
     }
     assert_int_equal(result, -1);
@@ -555,7 +557,7 @@ static void check(const struct sendit_plugin *plugin, const char *sentence)
 static void every_member_is_checked(void **state)
 {
     (void)state;
-    check(NULL, "it declines ABI 0.4, expected a descriptor");
+    check(NULL, "it declines ABI 1.0, expected a descriptor");
     CHECK_WITH(flags = SENDIT_READS, NULL);
     CHECK_WITH(option_size = 8, "its options have 8 bytes each, expected 40");
     CHECK_WITH(name = NULL, "it calls itself \"\", expected \"sound\"");
