@@ -338,7 +338,25 @@ static sendit_verdict choose_number(struct group *group, struct sendit_why *why)
                     : SENDIT_PASS;
 }
 
-/* Written before a byte is sent: what we may have left there, should we die. */
+/* Which images it has, and what of them. */
+static int set_members(struct group *group)
+{
+    struct record *record = &group->record;
+
+    record_fini(record);
+    record->members = calloc(group->n, sizeof(*record->members));
+    if (!record->members)
+        return -1;
+    record->n_members = group->n;
+    for (size_t i = 0; i < group->n; i++)
+        record->members[i] = (struct record_member){.item = group->members[i].hash,
+                                                    .crc = group->members[i].piece.crc};
+    record_sort(record->members, record->n_members);
+    return 0;
+}
+
+/* Written before a byte is sent: what we may have left there, should we die.  Of one that is stored
+ * the images stay those that are in it, until another has taken its place. */
 static sendit_verdict prepare(struct group *group, struct sendit_why *why)
 {
     struct record *record = &group->record;
@@ -350,15 +368,8 @@ static sendit_verdict prepare(struct group *group, struct sendit_why *why)
     }
     if (record->stored && !strcmp(record->there.content, content))
         return SENDIT_PASS;
-    record_fini(record);
-    record->members = calloc(group->n, sizeof(*record->members));
-    if (!record->members)
+    if (!record->stored && set_members(group))
         return because_of_pack(group->self, PACK_MEMORY, why);
-    record->n_members = group->n;
-    for (size_t i = 0; i < group->n; i++)
-        record->members[i] = (struct record_member){.item = group->members[i].hash,
-                                                    .crc = group->members[i].piece.crc};
-    record_sort(record->members, record->n_members);
     return record_write(group->self, record, why);
 }
 
@@ -428,6 +439,8 @@ static sendit_verdict note_stored(struct group *group, struct sendit_why *why)
     record->stored = true;
     record->there = group->upload.there;
     record->there.once[0] = '\0';
+    if (!known && set_members(group))
+        return because_of_pack(self, PACK_MEMORY, why);
     if (!known)
         verdict = record_write(self, record, why);
     for (size_t i = 0; verdict == SENDIT_PASS && i < group->n; i++)
@@ -460,8 +473,10 @@ static sendit_verdict store_archive(struct group *group, struct sendit_why *why)
             verdict = seal(group, why);
         if (verdict == SENDIT_PASS && group->n && !group->self->dry_run)
             verdict = prepare(group, why);
-        if (verdict == SENDIT_SKIP)
+        if (verdict == SENDIT_SKIP) {
             record_fini(&group->record);
+            pack_archive_fini(&group->archive); /* others may be in it then */
+        }
     } while (verdict == SENDIT_SKIP);
     if (verdict == SENDIT_PASS && group->n)
         verdict = send_it(group, why);

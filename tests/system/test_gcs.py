@@ -465,6 +465,28 @@ class Refused(Case):
         self.assert_reasons(answer, gcs__retention=2)
         self.assertEqual(self.objects(), before)
 
+    def test_what_was_not_replaced_is_not_taken_for_it(self):
+        self.fake.set(buckets=[self.fake.bucket(
+            "radiology", retentionPolicy={"retentionPeriod": "86400"})])
+        self.site.add_images(3)
+        self.stored(stored=3)
+        before = self.objects()
+        stages = self.site.stages()
+        stages[-2]["config"] = {"profile": ["basic", "retain-modified-dates"]}
+        stages[-1] = self.entry()
+        self.site.write_pipeline(stages)
+        self.run_sendit("retry", "b1")
+        self.assert_reasons(self.run_json(), gcs__retention=3)
+        os.unlink(os.path.join(self.site.data, "study1", "IM00001"))
+        self.run_sendit("retry", "b1")
+        answer = self.run_json()
+        self.assertEqual(answer["stored"], 0)
+        self.assertEqual(self.objects(), before)
+        self.use()  # and with the first recipe they are there
+        self.run_sendit("retry", "b1")
+        self.assertEqual(self.run_json()["stored"], 2)
+        self.assertEqual(self.objects(), before)
+
     def test_retention_does_not_hinder_what_is_new(self):
         self.fake.set(buckets=[self.fake.bucket(
             "radiology", retentionPolicy={"retentionPeriod": "86400"}, versioning={"enabled": True})])
