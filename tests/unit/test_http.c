@@ -1284,6 +1284,43 @@ static void test_deadline(void **state)
     assert_int_equal(answers.ok, 1);
 }
 
+static int n_goes_on;
+
+static void count_goes_on(void *ctx)
+{
+    (void)ctx;
+    n_goes_on++;
+}
+
+/* An upload that goes on is not late, however long it takes, and the supervisor is told so; nor
+ * does one that has stopped going on profit by it. */
+static void test_an_upload_that_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    const struct sendit_http_response *response;
+    struct sendit_part part = {.length = 160u << 20};
+    struct sendit_http_request r = request("PUT", url(f, "slow-body/0.015"));
+    char path[100];
+    int64_t began;
+
+    snprintf(path, sizeof(path), "%s/upload", server.folder);
+    part.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(ftruncate(part.fd, 160 << 20), 0);
+    r.body = &part;
+    r.n_body = 1;
+    f->plan.run[PLAN_STAGE_TIMEOUT].number = 1000;
+    f->link.table.goes_on = count_goes_on;
+    assert_int_equal(f->http->send(f->h, &r, &response), SENDIT_OK);
+    assert_true(n_goes_on > 5);
+    r.url = url(f, "mute");
+    part.length = 10;
+    began = ms();
+    assert_int_equal(f->http->send(f->h, &r, &response), SENDIT_ECANCELED);
+    assert_in_range(ms() - began, 700, 1800);
+    close(part.fd);
+    unlink(path);
+}
+
 static void test_cancelled_at_the_end(void **state)
 {
     struct fixture *f = *state;
@@ -1397,6 +1434,7 @@ int main(void)
         TEST(test_stopping),
         TEST(test_stopping_while_start_waits),
         TEST(test_deadline),
+        TEST(test_an_upload_that_goes_on),
         TEST(test_cancelled_at_the_end),
         TEST(test_no_retry_of_what_is_cancelled),
         TEST(test_two_stages),
