@@ -16,7 +16,9 @@
 #define HOUR_MS 3600000
 #define DAY_HOURS 24
 #define QUOTA_PAUSE_S 1800
-#define MAX_TRIES 20 /* of a job that fails for reasons of Google's, before somebody is told */
+#define TELL_AT_ONCE 256  /* batches, before it is looked whether to come to an end */
+#define RECORD_BYTES 400u /* of a round or job in the store, and of each part in it */
+#define MAX_TRIES 20      /* of a job that fails for reasons of Google's, before somebody is told */
 
 /* What a step came to. */
 enum step { STEP_NONE, STEP_DONE, STEP_WAITS, STEP_STOP };
@@ -31,7 +33,7 @@ struct load {
     struct job *jobs;
     size_t n_jobs;
     int64_t wake_ms; /* with STEP_WAITS */
-    uint64_t sent;   /* bytes that this call has taken out of the store */
+    uint64_t held;   /* bytes out of the store, which the host holds until this call returns */
 };
 
 /* ---- ends ---- */
@@ -218,8 +220,9 @@ static sendit_result tell_failed(struct load *load, size_t from, size_t end)
 static enum step announce(struct load *load)
 {
     enum step step = STEP_NONE;
+    size_t told = 0;
 
-    for (size_t i = 0, end; i < load->n_rounds; i = end) {
+    for (size_t i = 0, end; i < load->n_rounds && told < TELL_AT_ONCE; i = end) {
         bool failed, loaded = batch_is(load, i, &end, &failed);
         sendit_result r;
 
@@ -232,6 +235,7 @@ static enum step announce(struct load *load)
         if (r != SENDIT_OK)
             return no_ledger(load, r);
         step = STEP_DONE;
+        told++;
     }
     return step;
 }
@@ -536,7 +540,7 @@ static enum step send(struct load *load, struct job *job)
     r = job_body(load->self, job, load->rounds, load->n_rounds, &body, &length);
     if (r != SENDIT_OK)
         return no_ledger(load, r);
-    load->sent += length;
+    load->held += length;
     note(load, "job.sent", job);
     verdict = job_insert(load->self, job, body, length, !load->settle->last, &answer, load->why);
     free(body);
@@ -697,6 +701,10 @@ static enum step look_around(struct load *load)
     r = journal_rounds(load->self, NULL, false, &load->rounds, &load->n_rounds);
     if (r == SENDIT_OK)
         r = journal_jobs(load->self, &load->jobs, &load->n_jobs);
+    for (size_t i = 0; i < load->n_rounds; i++)
+        load->held += RECORD_BYTES * (1 + load->rounds[i].n_parts);
+    for (size_t i = 0; i < load->n_jobs; i++)
+        load->held += RECORD_BYTES * (1 + load->jobs[i].n_parts);
     return r == SENDIT_OK ? STEP_NONE : no_ledger(load, r);
 }
 
@@ -742,9 +750,17 @@ static sendit_verdict come_again(struct load *load, uint32_t seconds)
                           "Load jobs of BigQuery are under way.");
 }
 
+static int64_t clock_ms(void)
+{
+    struct timespec now_;
+
+    clock_gettime(CLOCK_MONOTONIC, &now_);
+    return (int64_t)now_.tv_sec * 1000 + now_.tv_nsec / 1000000;
+}
+
 static sendit_verdict go_on(struct load *load)
 {
-    int64_t began_ms = now_of(load);
+    int64_t end_ms = clock_ms() + STAY_MS;
 
     for (int i = 0; i < MAX_STEPS; i++) {
         enum step step;
@@ -757,10 +773,7 @@ static sendit_verdict go_on(struct load *load)
             return come_again(load, 1);
         if (step == STEP_NONE || (step == STEP_WAITS && !load->settle->last))
             return SENDIT_PASS;
-        if (load->sent >= JOB_MAX_BYTES &&
-            step == STEP_DONE) /* what was read is held until we return */
-            return load->settle->last ? come_again(load, 0) : SENDIT_PASS;
-        if (step == STEP_WAITS && load->wake_ms - began_ms > STAY_MS)
+        if (clock_ms() > end_ms || (step == STEP_DONE && load->held >= JOB_MAX_BYTES))
             return come_again(load, 1);
         if (step == STEP_WAITS)
             sleep_until(load, load->wake_ms);
