@@ -195,6 +195,22 @@ class Archives(Case):
         self.run_json()
         self.assertEqual(self.objects(), first)
 
+    def test_a_part_with_other_bytes_is_held(self):
+        """Beside images that are not here, what is in the archive is not what they are now."""
+        self.site.add_images(3)
+        self.stored(stored=3)
+        first = self.objects()
+        os.unlink(os.path.join(self.site.data, "study1", "IM00001"))
+        self.run_sendit("retry", "b1")
+        stages = self.site.stages()
+        stages[-2]["config"] = {"profile": ["basic", "retain-modified-dates"]}
+        stages[-1] = self.entry()
+        self.site.write_pipeline(stages)
+        answer = self.run_json()
+        self.assertEqual((answer["quarantined"], answer["stored"]), (2, 1))  # 1: as it was
+        self.assertIn("gcs.conflict", [reason["code"] for reason in answer["reasons"]])
+        self.assertEqual(self.objects(), first)
+
     def test_the_same_study_in_two_folders(self):
         for i in range(1, 5):
             self.site.add(sendit.make_image(i), "part%d" % (i % 2), "IM%d" % i)
