@@ -211,6 +211,22 @@ class Archives(Case):
         self.assertIn("gcs.conflict", [reason["code"] for reason in answer["reasons"]])
         self.assertEqual(self.objects(), first)
 
+    def test_what_is_held_later_stays_out(self):
+        self.use({"use": "misbehave", "config": {"does": "quarantine", "on": ["2"]}})
+        self.site.add_images(3)
+        plugins = ("--plugins", sendit.test_stages())
+        self.assert_counts(self.run_json(*plugins), stored=2, quarantined=1)
+        (name, first), = self.objects().items()
+        self.assertEqual(len(archive_of(self.fake, name)), 2)
+        self.use()
+        held = self.run_sendit("quarantine", "list", "b1", "--json", *plugins).json
+        self.run_sendit("quarantine", "release", held[0]["image"], "--because", "seen", *plugins)
+        self.stored(stored=3)
+        second = name.replace(".tar.gz", "-2.tar.gz")
+        self.assertEqual(sorted(self.objects()), sorted([name, second]))
+        self.assertEqual(self.objects()[name], first)
+        self.assertEqual(len(archive_of(self.fake, second)), 1)
+
     def test_the_same_study_in_two_folders(self):
         for i in range(1, 5):
             self.site.add(sendit.make_image(i), "part%d" % (i % 2), "IM%d" % i)
@@ -595,6 +611,25 @@ class Singles(Case):
         self.assertEqual(result.status, 0, result)
         self.assertEqual(len(self.objects()), 40)
         self.assertEqual(len(self.fake.objects("radiology", versions=True)), 40)
+
+    def test_one_that_fails_at_the_end(self):
+        """Its image has passed already: the batch has not."""
+        for status, reason, code, expect in ((403, "forbidden", "google.denied", 1),
+                                             (503, "backendError", "google.busy", 75)):
+            with self.subTest(status):
+                self.site = self.new_site()
+                self.use(mode="instance", retry_deadline="0s")
+                self.fake.fault("storage.multipart", "status", status=status, reason=reason)
+                self.site.add(sendit.make_image(1, status), "study", "IM1")
+                answer = self.run_json(expect=expect)
+                self.assertEqual(answer["stored"], 0)
+                self.assertIn(code, self.run_sendit("log", "b1").out)
+                self.fake.heal()
+                before = len(self.objects())
+                if expect == 1:
+                    self.run_sendit("retry", "b1")
+                self.stored(stored=1)
+                self.assertEqual(len(self.objects()), before + 1)
 
     def test_same_name_other_bytes(self):
         self.site.add_images(5)
