@@ -747,8 +747,8 @@ static void what_is_no_job_is_odd(void **state)
         "{\"jobReference\":{\"jobId\":\"sendit-1-1\"},\"status\":{\"state\":\"Done\"}}",
         "{\"jobReference\":{\"jobId\":\"sendit-1-1\"},\"status\":{\"state\":[\"DONE\"]}}",
         "{\"jobReference\":{\"jobId\":\"sendit-1-1\"},\"status\":{\"state\":\"DONE\"}",
-        "{\"jobReference\":{\"jobId\":\"sendit-1-1\"},\"status\":{\"state\":\"DONE\"},"
-        "\"status\":{\"state\":\"DONE\"}}"};
+        ("{\"jobReference\":{\"jobId\":\"sendit-1-1\"},\"status\":{\"state\":\"DONE\"},"
+         "\"status\":{\"state\":\"DONE\"}}")};
     struct answer_job says;
 
     (void)state;
