@@ -247,6 +247,22 @@ class Archives(Case):
         (batch,) = self.run_sendit("status", "--json").json["batches"]
         self.assertEqual(batch["state"], "EMPTY")
 
+    def test_what_a_later_stage_holds_stays_out(self):
+        def after(*numbers):
+            return {"use": "misbehave", "config": {"does": "quarantine", "on": list(numbers)}}
+
+        plugins = ("--plugins", sendit.test_stages())
+        self.use(after("2"))
+        self.site.add_images(3)
+        answer = self.run_json(*plugins)
+        self.assert_counts(answer, stored=2, quarantined=1)
+        (name,) = self.objects()
+        self.assertEqual(len(archive_of(self.fake, name)), 2)
+        self.site.add_images(2, study=2)
+        self.use(after("1", "2"))
+        self.assert_counts(self.run_json(*plugins), quarantined=2)
+        self.assertEqual(list(self.objects()), [name])
+
     def test_options_go_with_the_object(self):
         self.fake.set(buckets=[self.fake.bucket("radiology"),
                                {"name": "acl", "iamConfiguration": {
