@@ -181,12 +181,28 @@ static bool is_missing(const char *text, size_t length, const char *path)
            lstat(path, &st) && (errno == ENOENT || errno == ENOTDIR);
 }
 
+/* Of the first place in a list: a path may have blanks in it, those of the pipeline's folder. */
+static size_t place_length(const char *text)
+{
+    size_t n = strcspn(text, " ");
+
+    while (text[n]) {
+        size_t blanks = strspn(text + n, " ");
+        const char *next = text + n + blanks;
+
+        if (!*next || behind(next, FROM_ENV) || behind(next, FROM_FILE))
+            break;
+        n += blanks + strcspn(next, " ");
+    }
+    return n;
+}
+
 /* The first place of a default that counts, if one does. */
 static sendit_result find_default(struct host *host, const char *text, const char **ret_variable,
                                   const char **ret_path)
 {
     for (const char *word = text + strspn(text, " "); *word;) {
-        size_t n = strcspn(word, " ");
+        size_t n = place_length(word);
         sendit_result r = find_place(host, word, n, ret_variable, ret_path);
 
         if (r != SENDIT_OK)

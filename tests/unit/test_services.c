@@ -1237,7 +1237,7 @@ static void a_default_secret_is_in_the_first_place_that_counts(void **state)
 {
     struct fixture *f = *state;
     struct plan_value *other = &f->values[5];
-    char *before = other->text, text[80];
+    char *before = other->text, text[256], blank[128];
     const char *value;
 
     write_secret(f, "hush", 4, 0600);
@@ -1288,8 +1288,20 @@ static void a_default_secret_is_in_the_first_place_that_counts(void **state)
     setenv("SERVICES_C", "third", 1);
     assert_int_equal(host_secrets.get(f->h, "file_key", &value), SENDIT_OK);
     assert_string_equal(value, "third");
-    unsetenv("SERVICES_A");
     unsetenv("SERVICES_C");
+    /* a file of the pipeline's folder, which has blanks in its name */
+    snprintf(blank, sizeof(blank), "%s/of my  own", f->folder);
+    assert_int_equal(mkdir(blank, 0700), 0);
+    snprintf(text, sizeof(text), "%s/key", blank);
+    assert_int_equal(file_replace(text, "hush", 4, 0600), 0);
+    snprintf(text, sizeof(text), "file:$SERVICES_A/x  file:%s/key env:SERVICES_C ", blank);
+    unsetenv("SERVICES_A");
+    other->text = text;
+    assert_int_equal(host_secrets.get(f->h, "file_key", &value), SENDIT_OK);
+    assert_string_equal(value, "hush");
+    snprintf(text, sizeof(text), "%s/key", blank);
+    assert_int_equal(unlink(text), 0);
+    assert_int_equal(rmdir(blank), 0);
     other->text = before;
 }
 
