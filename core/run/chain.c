@@ -92,6 +92,20 @@ static enum step pass(struct try *try)
     return wire_send(wire) ? STEP_LOST : STEP_ENDED;
 }
 
+/* ---- which file ---- */
+
+static int64_t mtime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+static bool same_file(const struct stat *st, uint64_t dev, uint64_t ino, uint64_t size,
+                      int64_t mtime)
+{
+    return st->st_dev == dev && st->st_ino == ino && (uint64_t)st->st_size == size &&
+           mtime_ns(st) == mtime;
+}
+
 /* ---- at a hold entry ---- */
 
 /* What comes with the held file: its digest, the labels that the image earned and, "-" for not yet,
@@ -176,16 +190,25 @@ static int read_rest(struct try *try, const char *digest)
     return 0;
 }
 
-/* The held file in place of the original, which nobody asks for any more. */
+/* The held file in place of the original, which nobody asks for any more.  What is opened is the
+ * file that has the digest, and what becomes of it from then on is seen at the end. */
+static bool open_sound(struct try *try, const char *path)
+{
+    struct dicom_refusal refusal = {0};
+    char digest[DIGEST_HEX];
+    struct stat st;
+
+    return !held_digest(path, digest, &st) && !read_rest(try, digest) &&
+           !dicom_open(try->worker->dicom, path, &try->object, &try->st, &refusal) &&
+           same_file(&try->st, st.st_dev, st.st_ino, (uint64_t)st.st_size, mtime_ns(&st));
+}
+
 static enum step open_held(struct try *try)
 {
     struct worker *worker = try->worker;
     char *path =
         held_path(worker->plan->state, worker->env.batch, worker->behind->id, try->item->id);
-    struct dicom_refusal refusal = {0};
-    char digest[DIGEST_HEX];
-    bool sound = path && !held_digest(path, digest) && !read_rest(try, digest) &&
-                 !dicom_open(worker->dicom, path, &try->object, &try->st, &refusal);
+    bool sound = path && open_sound(try, path);
 
     free(path);
     if (sound)
@@ -248,13 +271,6 @@ static bool equal_ranges(const struct sendit_part *a, const struct sendit_part *
             return false;
     }
     return true;
-}
-
-static bool same_file(const struct stat *st, uint64_t dev, uint64_t ino, uint64_t size,
-                      int64_t mtime_ns)
-{
-    return st->st_dev == dev && st->st_ino == ino && (uint64_t)st->st_size == size &&
-           (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == mtime_ns;
 }
 
 /*
@@ -500,7 +516,7 @@ static enum step note_change(struct try *try)
     wire_put_u64(wire, st->st_dev);
     wire_put_u64(wire, st->st_ino);
     wire_put_u64(wire, (uint64_t)st->st_size);
-    wire_put_i64(wire, (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec);
+    wire_put_i64(wire, mtime_ns(st));
     return wire_send(wire) ? STEP_LOST : STEP_ON;
 }
 

@@ -16,7 +16,6 @@
 #define HELD_FOLDER "held"
 #define ENDING ".dcm"
 #define PART ".part"
-#define MAX_HEAD 65536 /* bytes that held_digest() reads: the header of nearly every image */
 
 /* Room for the name of a file: an id and an ending. */
 enum { NAME_SIZE = SENDIT_ID_SIZE + 8 };
@@ -112,35 +111,6 @@ static int write_parts(int fd, const struct sendit_file *file)
     return 0;
 }
 
-static int head_digest(int fd, char ret_digest[DIGEST_HEX])
-{
-    struct digest *digest = digest_new();
-    char buffer[MAX_HEAD], size[24];
-    struct stat st;
-    size_t n = 0;
-    int result = -1;
-
-    if (!digest || fstat(fd, &st) || !S_ISREG(st.st_mode))
-        goto out;
-    while (n < sizeof(buffer)) {
-        ssize_t got = pread(fd, buffer + n, sizeof(buffer) - n, (off_t)n);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            goto out;
-        if (!got)
-            break;
-        n += (size_t)got;
-    }
-    snprintf(size, sizeof(size), "%lld\n", (long long)st.st_size);
-    if (!digest_add(digest, size, strlen(size)) && !digest_add(digest, buffer, n))
-        result = digest_hex(digest, ret_digest);
-out:
-    digest_free(digest);
-    return result;
-}
-
 int held_write(int folder, const char *item, const struct sendit_file *file,
                char ret_digest[DIGEST_HEX])
 {
@@ -154,7 +124,7 @@ int held_write(int folder, const char *item, const struct sendit_file *file,
     fd = openat(folder, part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
-    result = fchmod(fd, 0600) || write_parts(fd, file) || head_digest(fd, ret_digest) ? -1 : 0;
+    result = fchmod(fd, 0600) || write_parts(fd, file) || digest_of_fd(fd, ret_digest) ? -1 : 0;
     error = errno;
     if (close(fd) && !result) {
         result = -1;
@@ -221,13 +191,14 @@ int held_sync(const char *state, const char *batch, const char *hold, void (*ali
     return result ? result : sync_folder(open_state(state));
 }
 
-int held_digest(const char *path, char ret_digest[DIGEST_HEX])
+int held_digest(const char *path, char ret_digest[DIGEST_HEX], struct stat *ret_st)
 {
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), result;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), result = -1;
 
     if (fd < 0)
         return -1;
-    result = head_digest(fd, ret_digest);
+    if (!fstat(fd, ret_st) && S_ISREG(ret_st->st_mode))
+        result = digest_of_fd(fd, ret_digest);
     close(fd);
     return result;
 }

@@ -9,6 +9,8 @@
 #ifndef SENDIT_RUN_HELD_H
 #define SENDIT_RUN_HELD_H
 
+#include <sys/stat.h>
+
 #include "base/digest.h"
 #include "base/err.h"
 #include "ledger/ledger.h"
@@ -29,9 +31,9 @@ int held_sync(const char *state, const char *batch, const char *hold, void (*ali
               void *ctx);
 /* The path of an item's file; the caller frees it, NULL without memory. */
 char *held_path(const char *state, const char *batch, const char *hold, const char *item);
-/* The digest of its size and its first bytes, which have the header in them: that it is what was
- * written.  -1 if it is no regular file or cannot be read. */
-int held_digest(const char *path, char ret_digest[DIGEST_HEX]);
+/* The digest of all of it: that it is what was written; and which file that was.  -1 if it is no
+ * regular file or cannot be read. */
+int held_digest(const char *path, char ret_digest[DIGEST_HEX], struct stat *ret_st);
 
 /* ---- of whoever has the ledger ---- */
 

@@ -18,6 +18,17 @@ KILLS = int(os.environ.get("SENDIT_TEST_KILLS", "100" if sendit.LONG else "6"))
 SEED = int(os.environ.get("SENDIT_TEST_SEED", "1"))
 
 
+def flip_last(path):
+    """Another last byte, far behind the header, and the same times."""
+    was = os.stat(path)
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+
 class Resting(sendit.Case):
     def setUp(self):
         super().setUp()
@@ -564,6 +575,7 @@ class Hold(Resting):
             "gone": os.unlink,
             "empty": lambda path: open(path, "wb").close(),
             "cut": lambda path: os.truncate(path, os.path.getsize(path) - 1),
+            "another pixel": flip_last,
             "another": lambda path: sendit.save(sendit.make_image(7, 7, patient="OTHER"), path),
             "a link": lambda path: (os.rename(path, path + "x"), os.symlink(path + "x", path)),
             "a folder": lambda path: (os.unlink(path), os.mkdir(path)),
@@ -572,7 +584,7 @@ class Hold(Resting):
         for what, spoil in spoils.items():
             with self.subTest(what):
                 site = self.new_site()
-                site.add_images(3)
+                site.add_images(3, size=256)
                 self.write(site=site)
                 self.go(site=site)
                 spoil(os.path.join(site.state, "held", self.held(site)[1]))
