@@ -138,11 +138,13 @@ class Headers(unittest.TestCase):
         if self.run_check("abi")[0]:
             self.fail("the reference is not that of today")
         why = "    char text[220];         /* one sentence for the operator */\n"
-        self.assertEqual(after_update("stage.h", why, why + "    uint32_t more;\n"), (0, ""))
+        self.assertEqual(after_update("stage.h", "    uint64_t n_items;",
+                                      "    uint64_t n_items; uint64_t more;"), (0, ""))
         self.assertEqual(after_update("stage.h", "    SENDIT_LATER = 5 ",
                                       "    SENDIT_NEVER = 6, SENDIT_LATER = 5 "), (0, ""))
         for name, old, new, word in (
                 ("stage.h", why, "    uint32_t more;\n" + why, "AT(sendit_why, text) was "),
+                ("stage.h", why, why + "    uint32_t more;\n", "SIZE(sendit_why) was 256, is 260"),
                 ("stage.h", "    SENDIT_LATER = 5 ", "    SENDIT_LATER = 6 ",
                  "VALUE(SENDIT_LATER) was 5, is 6"),
                 ("services.h", "struct sendit_box {", "struct sendit_box {\n    uint32_t z;\n",
