@@ -120,20 +120,6 @@ sendit_result job_body(const struct sendit_stage_state *self, const struct job *
     return SENDIT_OK;
 }
 
-static sendit_verdict ask(struct sendit_stage_state *self, const struct google_request *request,
-                          struct google_answer *answer, struct sendit_why *why)
-{
-    sendit_result r = google_send(self->google, request, answer);
-
-    if (r != SENDIT_OK)
-        return sendit_because(why, r == SENDIT_ENOMEM ? SENDIT_RETRY : SENDIT_FAIL,
-                              "bigquery.request", "BigQuery cannot be asked.");
-    if (answer->end == GOOGLE_ANSWERED)
-        return SENDIT_PASS;
-    *why = answer->why;
-    return answer->end == GOOGLE_REFUSED ? SENDIT_FAIL : SENDIT_RETRY;
-}
-
 sendit_verdict job_insert(struct sendit_stage_state *self, const struct job *job,
                           const unsigned char *body, size_t length, bool hurry,
                           struct google_answer *answer, struct sendit_why *why)
@@ -154,7 +140,7 @@ sendit_verdict job_insert(struct sendit_stage_state *self, const struct job *job
     snprintf(type, sizeof(type), "Content-Type: multipart/related; boundary=%s", name);
     snprintf(url, sizeof(url), "%s/upload/bigquery/v2/projects/%s/jobs?uploadType=multipart",
              google_endpoint(self->google), self->place.project);
-    return ask(self, &request, answer, why);
+    return tables_send(self, &request, answer, why);
 }
 
 sendit_verdict job_get(struct sendit_stage_state *self, const struct job *job, bool hurry,
@@ -174,7 +160,7 @@ sendit_verdict job_get(struct sendit_stage_state *self, const struct job *job, b
     snprintf(path, sizeof(path), "/jobs/%s%s%.63s", name, location ? "?location=" : "",
              location ? location : "");
     tables_url(self, path, url);
-    return ask(self, &request, answer, why);
+    return tables_send(self, &request, answer, why);
 }
 
 void job_read(const struct job *job, const struct google_answer *answer, struct answer_job *ret)

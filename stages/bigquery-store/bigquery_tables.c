@@ -36,6 +36,20 @@ const char *tables_words(const struct sendit_stage_state *self, const char *tabl
     return to;
 }
 
+sendit_verdict tables_send(struct sendit_stage_state *self, const struct google_request *request,
+                           struct google_answer *answer, struct sendit_why *why)
+{
+    sendit_result r = google_send(self->google, request, answer);
+
+    if (r != SENDIT_OK)
+        return sendit_because(why, r == SENDIT_ENOMEM ? SENDIT_RETRY : SENDIT_FAIL,
+                              "bigquery.request", "BigQuery cannot be asked.");
+    if (answer->end == GOOGLE_ANSWERED)
+        return SENDIT_PASS;
+    *why = answer->why;
+    return answer->end == GOOGLE_REFUSED ? SENDIT_FAIL : SENDIT_RETRY;
+}
+
 sendit_verdict tables_ask(struct sendit_stage_state *self, const char *method, const char *url,
                           const json_t *body, bool hurry, struct google_answer *answer,
                           struct sendit_why *why)
@@ -51,16 +65,13 @@ sendit_verdict tables_ask(struct sendit_stage_state *self, const char *method, c
                                            .timeout_ms = TABLES_TIMEOUT_MS,
                                            .idempotent = true,
                                            .no_retry = hurry};
-    sendit_result r = body && !text ? SENDIT_ENOMEM : google_send(self->google, &request, answer);
+    sendit_verdict verdict;
 
+    if (body && !text)
+        return sendit_because(why, SENDIT_RETRY, "bigquery.request", "There is no memory.");
+    verdict = tables_send(self, &request, answer, why);
     free(text);
-    if (r != SENDIT_OK)
-        return sendit_because(why, r == SENDIT_ENOMEM ? SENDIT_RETRY : SENDIT_FAIL,
-                              "bigquery.request", "BigQuery cannot be asked.");
-    if (answer->end == GOOGLE_ANSWERED)
-        return SENDIT_PASS;
-    *why = answer->why;
-    return answer->end == GOOGLE_REFUSED ? SENDIT_FAIL : SENDIT_RETRY;
+    return verdict;
 }
 
 /* JSON of an answer of status 200. */

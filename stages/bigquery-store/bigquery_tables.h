@@ -18,8 +18,10 @@
 #define TABLES_USER "roles/bigquery.jobUser"
 #define TABLES_TIMEOUT_MS 60000u
 
-/* One request, answered or not; `body` may be NULL and is borrowed.  `hurry`: one try.  PASS: there
- * is an answer, whatever its status. */
+/* PASS: there is an answer, whatever its status. */
+sendit_verdict tables_send(struct sendit_stage_state *self, const struct google_request *request,
+                           struct google_answer *answer, struct sendit_why *why);
+/* The same of JSON; `body` may be NULL and is borrowed.  `hurry`: one try. */
 sendit_verdict tables_ask(struct sendit_stage_state *self, const char *method, const char *url,
                           const json_t *body, bool hurry, struct google_answer *answer,
                           struct sendit_why *why);

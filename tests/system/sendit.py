@@ -10,10 +10,12 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import warnings
 
@@ -236,6 +238,36 @@ class Site:
             process.kill()
             out, err = process.communicate()
             raise AssertionError("no end after %d s\n%s" % (limit, err.decode(errors="replace")))
+        return Result(process.returncode, out.decode(errors="replace"),
+                      err.decode(errors="replace"))
+
+    def run_and_kill(self, moment, chance, *args, limit=200):
+        """Start it, kill its supervisor or one of its workers after `moment` seconds, and wait until
+        all of them are gone.  None if that was the supervisor, else what became of it."""
+        # The leak sanitizer looks from a process of its own, which is no worker of ours to kill.
+        options = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+        process = self.start(*args, env=dict(os.environ, ASAN_OPTIONS=options))
+        workers = []
+        try:
+            time.sleep(moment)
+            workers = children(process.pid)
+            victim = chance.choice(workers) if workers and chance.random() < 0.6 else process.pid
+            try:
+                os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            out, err = process.communicate(timeout=limit)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        until = time.monotonic() + 10
+        while any(os.path.exists("/proc/%d" % pid) for pid in workers):
+            if time.monotonic() > until:
+                raise AssertionError("a worker outlived its supervisor")
+            time.sleep(0.02)
+        if victim == process.pid:
+            return None
         return Result(process.returncode, out.decode(errors="replace"),
                       err.decode(errors="replace"))
 

@@ -12,10 +12,8 @@ import json
 import os
 import random
 import shutil
-import signal
 import sys
 import tarfile
-import time
 import unittest
 
 import pydicom
@@ -203,30 +201,6 @@ class Kill(Case):
 
     RUN = ("run", "--json", "--workers", "2")
 
-    def kill_one(self, site, moment, chance):
-        """Start a run, kill its supervisor or one of its workers after `moment` seconds."""
-        options = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-        process = site.start(*self.RUN, env=dict(os.environ, ASAN_OPTIONS=options))
-        workers = []
-        try:
-            time.sleep(moment)
-            workers = sendit.children(process.pid)
-            victim = chance.choice(workers) if workers and chance.random() < 0.5 else process.pid
-            try:
-                os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.communicate(timeout=200)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
-        for _ in range(500):
-            if not any(os.path.exists("/proc/%d" % pid) for pid in workers):
-                return
-            time.sleep(0.02)
-        self.fail("a worker outlived its supervisor")
-
     def finish(self, site, fake):
         """Without trouble, until nothing waits."""
         fake.heal()
@@ -256,7 +230,7 @@ class Kill(Case):
                 # Over all of a run, and somewhat beyond.
                 moment = seconds * chance.uniform(0.02, 1.2)
                 with self.subTest(kill=done, seed=SEED, moment="%.4f" % moment):
-                    self.kill_one(site, moment, chance)
+                    site.run_and_kill(moment, chance, *self.RUN)
                 done += 1
             with self.subTest(kills=done, seed=SEED, mode=mode):
                 self.finish(site, fake)

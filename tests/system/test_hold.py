@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import stat
 import subprocess
 import time
@@ -668,22 +667,8 @@ class HoldKill(Resting):
             site.add(sendit.make_image(90, study, BurnedInAnnotation="YES"), "study%d" % study, "B")
 
     def kill_once(self, site, chance, seconds):
-        # The leak sanitizer looks from a process of its own, which is no worker of ours to kill.
-        options = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-        process = site.start("run", "--json", "--workers", "2", "--plugins", sendit.test_stages(),
-                             env=dict(os.environ, ASAN_OPTIONS=options))
-        time.sleep(seconds * chance.uniform(0.1, 1))
-        workers = sendit.children(process.pid)
-        victim = chance.choice(workers) if workers and chance.random() < 0.5 else process.pid
-        try:
-            os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.communicate(timeout=120)
-        for _ in range(200):
-            if not any(os.path.exists("/proc/%d" % pid) for pid in workers):
-                return
-            time.sleep(0.02)
+        site.run_and_kill(seconds * chance.uniform(0.1, 1), chance, "run", "--json", "--workers", "2",
+                          "--plugins", sendit.test_stages())
 
     def run_out(self, site):
         for _ in range(3):

@@ -99,30 +99,9 @@ class Kill(sendit.Case):
             self.assertEqual(wanted, is_so, name)
 
     def kill_one(self, site, how, moment, chance):
-        """Start a run, kill its supervisor or one of its workers after `moment` seconds."""
-        # The leak sanitizer looks from a process of its own, which is no worker of ours to kill.
-        options = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-        process = site.start(*self.RUN, *how, env=dict(os.environ, ASAN_OPTIONS=options))
-        workers = []
-        try:
-            time.sleep(moment)
-            workers = sendit.children(process.pid)
-            victim = chance.choice(workers) if workers and chance.random() < 0.6 else process.pid
-            try:
-                os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            out, err = process.communicate(timeout=120)
-        finally:
-            if process.poll() is None:
-                process.kill()
-        if victim != process.pid:
-            self.assertEqual(process.returncode, 0, out.decode() + err.decode())
-        for _ in range(200):
-            if not any(os.path.exists("/proc/%d" % pid) for pid in workers):
-                return
-            time.sleep(0.02)
-        self.fail("a worker outlived its supervisor")
+        result = site.run_and_kill(moment, chance, *self.RUN, *how)
+        if result:
+            self.assertEqual(result.status, 0, str(result))
 
     def test_kill_at_random_instants(self):
         chance = random.Random(SEED)
