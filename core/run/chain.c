@@ -25,6 +25,7 @@ try {
     bool handed_out;            /* a stage that hands images out took it */
     bool changed;               /* the file is not the one that was queued */
     uint64_t owed, owed_at_end; /* what a stage that was passed over would have granted */
+    uint64_t promised;          /* what it has once the stages that passed it have finished */
     struct rested {             /* what it had when it came to rest: for one that does not */
         char header_digest[DIGEST_HEX], uid[65]; /* go out again */
         uint64_t pixel_length;
@@ -113,7 +114,9 @@ static bool same_file(const struct stat *st, uint64_t dev, uint64_t ino, uint64_
 static enum step tell_rest(struct try *try, const char *hold, const char *digest)
 {
     struct wire *wire = &try->worker->wire;
-    char *labels = plan_label_text(try->worker->plan, try->labels), *text = NULL, key[80];
+    /* it counts once the stages before have finished, which keeps their promise */
+    char *labels = plan_label_text(try->worker->plan, try->labels | try->promised), *text = NULL;
+    char key[80];
     bool out = try->handed_out;
     enum step step = STEP_LOST;
 
@@ -387,6 +390,7 @@ static sendit_verdict call(struct try *try, struct worker_stage *stage, struct s
 static void grant(struct try *try, const struct worker_stage *stage, bool edited)
 {
     try->labels = plan_labels_after(stage->plan, try->labels, edited) & ~stage->host.lost;
+    try->promised |= stage->plan->grants_at_finish;
     try->handed_out |= stage->plan->egress;
 }
 
@@ -440,13 +444,13 @@ static uint64_t later_needs(const struct worker *worker, const struct plan_stage
 }
 
 /* What the image must have here: whatever a lowered policy lets through, nobody hands out what a
- * person took past an anonymizer. */
+ * person took past an anonymizer.  What is granted at finish only those will have that the stage
+ * passed. */
 static uint64_t needs_of(const struct try *try, const struct plan_stage *plan)
 {
     if (plan->hold) /* nobody remembers behind it what is owed */
         return try->owed | (later_needs(try->worker, plan) & try->owed_at_end);
-    return plan->needs | (plan->egress ? try->owed : 0) |
-           (plan->needs_at_finish & try->owed_at_end);
+    return plan->needs | (plan->egress ? try->owed : 0) | (plan->needs_at_finish & ~try->promised);
 }
 
 static enum step missing_label(struct try *try, const struct worker_stage *stage)

@@ -141,10 +141,19 @@ class Together(Case):
         self.assert_exactly_once(self.site, self.fake, "archive")
 
     def test_a_dry_run_gives_no_rows(self):
+        """Nor does bigquery-store count as stored what the store before has not taken."""
         self.use(self.site, self.fake, dry_run="requests")
-        self.run_sendit("run")
+        answer = self.run_json()
+        self.assertEqual(answer["stored"], 0)
+        self.assertEqual([reason["images"] for reason in answer["reasons"]
+                          if reason["code"] == "host.label"], [STUDIES * IMAGES])
         self.assertEqual(self.fake.asked(part="bigquery"), [])
         self.assertEqual(self.fake.objects(BUCKET), {})
+        self.use(self.site, self.fake)
+        for batch in self.site.sendit("status", "--json").json["batches"]:
+            self.run_sendit("retry", batch["batch"])
+        self.run_json()
+        self.assert_exactly_once(self.site, self.fake, "archive")
 
     def test_more_of_a_study(self):
         """A second archive is a second row; nothing of the first is touched."""
