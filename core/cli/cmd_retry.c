@@ -232,9 +232,6 @@ static int retry_batch(struct retrying *retrying, const char *id)
         result = ledger_again(retrying->ledger, id, all, stays, retrying, &n, retrying->err);
     if (!result && n)
         result = keep(retrying, id, n);
-    if (!result && n) /* of what begins at its original again */
-        result = ledger_commit(retrying->ledger, retrying->err) ||
-                 held_clean(retrying->ledger, retrying->now.plan->state, id, retrying->err);
     if (!result)
         result = add_answer(retrying, id, n);
     json_decref(retrying->differs);
@@ -343,6 +340,9 @@ static int answer(struct retrying *retrying)
             return -1;
     if (ledger_commit(retrying->ledger, retrying->err))
         return -1;
+    for (int i = 0; i < cli->n_args; i++) /* what begins at its original again rests no more */
+        if (held_clean(retrying->ledger, retrying->now.plan->state, cli->args[i], retrying->err))
+            return -1;
     if (cli->json)
         return cli_answer(json_incref(retrying->answers)) ? -1 : 0;
     print_answers(retrying);

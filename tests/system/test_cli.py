@@ -428,7 +428,7 @@ class Manual(unittest.TestCase):
               "gcs.answer", "gcs.bucket", "gcs.busy", "gcs.canceled", "gcs.changed",
               "gcs.collection", "gcs.corrupt", "gcs.kms_key", "gcs.ledger",
               "gcs.metadata", "gcs.missing", "gcs.no_room", "gcs.number",
-              "gcs.permission", "gcs.place", "gcs.prepared", "gcs.replaced",
+              "gcs.permission", "gcs.place", "gcs.prepared", "gcs.project", "gcs.replaced",
               "gcs.request", "gcs.spool", "gcs.stalled", "gcs.stored", "gcs.template",
               "gcs.unknown", "gcs.unsettled"}
 
