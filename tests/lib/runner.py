@@ -19,7 +19,7 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SYSTEM = os.path.join(ROOT, "tests", "system")
 ASAN, FUZZ = os.path.join(ROOT, "build-asan"), os.path.join(ROOT, "build-fuzz")
-FUZZ_SECONDS, FUZZ_LONG_SECONDS = 20, 1800
+FUZZ_SECONDS, FUZZ_LONG_SECONDS = 12, 1800
 FUZZ_BYTES = 16384  # a seed has fewer
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1",
