@@ -78,7 +78,8 @@ static void move(struct host *host)
             continue;
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
         curl_multi_remove_handle(multi, msg->easy_handle);
-        http_transfer_end(transfer, code);
+        if (!http_transfer_again(transfer, code))
+            http_transfer_end(transfer, code);
     }
     note_progress(host);
 }

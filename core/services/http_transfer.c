@@ -355,6 +355,21 @@ static void tell(const struct http_transfer *transfer, CURLcode code)
     handle->log(handle, is_about_trust(code) ? SENDIT_ERROR : SENDIT_WARN, "http.failed", text);
 }
 
+bool http_transfer_again(struct http_transfer *transfer, CURLcode code)
+{
+    long made = 1;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &made);
+    if (code != CURLE_SEND_ERROR || made || transfer->once || transfer->anew ||
+        transfer->head.len || transfer->answer.len ||
+        curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L))
+        return false;
+    http_body_rewind(&transfer->body);
+    transfer->anew = true;
+    transfer->state = HTTP_WAITING;
+    return true;
+}
+
 void http_transfer_end(struct http_transfer *transfer, CURLcode code)
 {
     long status = 0;

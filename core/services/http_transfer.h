@@ -32,6 +32,7 @@ struct http_transfer {
     size_t max_body;
     bool too_large, no_body; /* the answer's, the request's */
     bool once;               /* never sent a second time */
+    bool anew;               /* sent a second time, on a connection of its own */
     bool moved;              /* bytes of the body went since somebody looked */
     sendit_done_fn *done;    /* NULL for send() */
     void *ctx;
@@ -45,6 +46,9 @@ struct http_transfer {
 sendit_result http_transfer_new(struct host *host, const struct sendit_http_request *given,
                                 struct http_transfer **ret_transfer);
 void http_transfer_free(struct http_transfer *transfer);
+/* A kept connection turned out to be dead while the body went, where curl does not begin again by
+ * itself: true, and it waits to set out on a new one. */
+bool http_transfer_again(struct http_transfer *transfer, CURLcode code);
 /* curl is through with it: what came of it is noted, and logged without anything of the request
  * but method and host. */
 void http_transfer_end(struct http_transfer *transfer, CURLcode code);

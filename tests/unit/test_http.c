@@ -592,6 +592,33 @@ static void test_a_connection_that_went_away(void **state)
     }
 }
 
+/* The same where it shows only while the body goes: a reset, or a pipe that is broken. */
+static void test_a_connection_that_goes_away(void **state)
+{
+    static char bytes[8 << 20];
+    struct fixture *f = *state;
+    const struct sendit_http_response *response;
+    struct sendit_part part = {.data = bytes, .length = sizeof(bytes), .fd = -1};
+
+    for (uint32_t once = 0; once < 2; once++)
+        for (int i = 0; i < 5; i++) {
+            struct sendit_http_request r = request("PUT", NULL);
+            sendit_result result;
+
+            r.body = &part;
+            r.n_body = 1;
+            r.once = once;
+            assert_get(f, "reset/dead", 200, "");
+            assert_get(f, "status/200", 200, "status 200"); /* the connection is kept */
+            r.url = url(f, "dead");
+            result = f->http->send(f->h, &r, &response);
+            assert_int_equal(result, once ? SENDIT_EIO : SENDIT_OK);
+            assert_int_equal(counted(f, "dead"), once ? 1 : 2);
+            if (!once)
+                assert_string_equal(response->body, "8388608");
+        }
+}
+
 /* What may be done twice goes out anew where a connection that was kept gives no answer; what must
  * not, does not. */
 static void test_once(void **state)
@@ -1408,6 +1435,7 @@ int main(void)
         TEST(test_headers_of_a_request),
         TEST(test_an_early_answer),
         TEST(test_a_connection_that_went_away),
+        TEST(test_a_connection_that_goes_away),
         TEST(test_once),
         TEST(test_methods_that_are_none),
         TEST(test_headers_that_are_none),
