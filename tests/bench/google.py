@@ -21,13 +21,16 @@ ONE_BY_ONE = 200  # images that are sent one at a time
 
 class Fake:
     def __init__(self, build, folder, delay_ms=0):
+        program = os.path.join(build, "fakes", "google_server")
+        if not os.path.exists(program):
+            sys.exit("%s is not there: build with -DSENDIT_TESTS=ON" % program)
         os.makedirs(folder)
         script = os.path.join(folder, "script.json")
         with open(script, "w") as file:
             json.dump({"buckets": [{"name": BUCKET, "iamConfiguration": {
                 "uniformBucketLevelAccess": {"enabled": True}}}], "delay_ms": delay_ms}, file)
         self.process = subprocess.Popen(
-            [os.path.join(build, "fakes", "google_server"), os.path.join(folder, "data"),
+            [program, os.path.join(folder, "data"),
              os.path.join(folder, "log"), script, "anonymous=1", "discard=1"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.origin = "http://127.0.0.1:%s" % self.process.stdout.readline().split()[1].decode()
