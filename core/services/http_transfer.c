@@ -27,13 +27,25 @@ static size_t give_body(char *to, size_t size, size_t n, void *ctx)
     return given < 0 ? CURL_READFUNC_ABORT : (size_t)given;
 }
 
-/* A connection that was idle too long is made anew, and the body begins again, unless what went out
- * might have arrived and must not come twice. */
+/* curl has a connection and is about to send.  Where one that was kept turns out to be dead it
+ * comes here again: what went out might have arrived, and may not be allowed to come twice. */
+static int before_request(void *ctx, char *their_ip, char *our_ip, int their_port, int our_port)
+{
+    struct http_transfer *transfer = ctx;
+
+    (void)their_ip, (void)our_ip, (void)their_port, (void)our_port;
+    if (transfer->once && transfer->out)
+        return CURL_PREREQFUNC_ABORT;
+    transfer->out = true;
+    return CURL_PREREQFUNC_OK;
+}
+
+/* The body begins again, on another connection. */
 static int seek_body(void *ctx, curl_off_t offset, int origin)
 {
     struct http_transfer *transfer = ctx;
 
-    if (offset || origin != SEEK_SET || transfer->once)
+    if (offset || origin != SEEK_SET)
         return CURL_SEEKFUNC_FAIL;
     http_body_rewind(&transfer->body);
     return CURL_SEEKFUNC_OK;
@@ -211,6 +223,8 @@ static bool set_callbacks(struct http_transfer *transfer)
     CURL *easy = transfer->easy;
 
     return !curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) &&
+           !curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request) &&
+           !curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer) &&
            !curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body) &&
            !curl_easy_setopt(easy, CURLOPT_READDATA, transfer) &&
            !curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body) &&
@@ -272,9 +286,6 @@ static sendit_result fill(struct http_transfer *transfer, const struct sendit_ht
     if (!set_always(transfer) || !set_callbacks(transfer) ||
         !set_method(transfer, request->method) ||
         curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)timeout) ||
-        /* without a body curl would not ask before it sends again */
-        (transfer->once && !transfer->body.total &&
-         curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L)) ||
         (http_is_direct(origin->host) && curl_easy_setopt(transfer->easy, CURLOPT_NOPROXY, "*")))
         return SENDIT_ENOMEM;
     return SENDIT_OK;

@@ -32,6 +32,7 @@ struct http_transfer {
     size_t max_body;
     bool too_large, no_body; /* the answer's, the request's */
     bool once;               /* never sent a second time */
+    bool out;                /* curl began to send it */
     bool anew;               /* sent a second time, on a connection of its own */
     bool moved;              /* bytes of the body went since somebody looked */
     sendit_done_fn *done;    /* NULL for send() */
