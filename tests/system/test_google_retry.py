@@ -459,3 +459,7 @@ class Uploads(google.Case):
                 played += 1
         print("%d scenarios of Google's were played with gcs-store" % played, file=sys.stderr)
         self.assertGreaterEqual(played, 11)
+
+
+if __name__ == "__main__":
+    unittest.main()
