@@ -5,6 +5,7 @@ that is at hand."""
 import json
 import os
 import sys
+import unittest
 import time
 
 import google
