@@ -502,17 +502,17 @@ class ClientCase(Case):
         super().setUpClass()
         cls.clients = npm.install(cls, "google")
 
-    def node(self, script, *words, text=None, env=None):
+    def node(self, script, *words, text=None, env=None, limit=120):
         """What a script prints, as JSON."""
-        done = subprocess.run(["node", script, *words], cwd=self.clients, timeout=120,
+        done = subprocess.run(["node", script, *words], cwd=self.clients, timeout=limit,
                               input=(text or "").encode(), capture_output=True, check=False,
                               env=dict(os.environ, NODE_EXTRA_CA_CERTS=self.ca, **env or {}))
         self.assertEqual(done.returncode, 0, done.stderr.decode(errors="replace"))
         return json.loads(done.stdout)
 
-    def client(self, fake, *words, env=None):
+    def client(self, fake, *words, env=None, limit=120):
         """By the token that may do all, unless there is an environment."""
-        return self.node("client.js", fake.origin, PROJECT, *words,
+        return self.node("client.js", fake.origin, PROJECT, *words, limit=limit,
                          env=env if env is not None else {"TOKEN": ADMIN})
 
     def verify_jwt(self, fake, assertion, key="account"):
